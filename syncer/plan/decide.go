@@ -1,0 +1,260 @@
+package plan
+
+import (
+	"errors"
+	"reflect"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// Reasons of events on virtual objects.
+const ReasonNameTaken = "HostNameTaken"
+
+// admissionGrace is how long a host object made during admission waits for its
+// virtual object: longer than any request to the tenant's API may take (its request
+// timeout is 60 s).
+const admissionGrace = 90 * time.Second
+
+// Decide is what a kind's virtual and host object need; nil stands for an object
+// that is not there.
+func Decide(env resource.Env, kind resource.Kind, virtual, host resource.Object) Plan {
+	if kind.Direction == resource.FromHost {
+		return decideMirror(env, kind, virtual, host)
+	}
+	if host != nil && !resource.IsOurs(env, kind.Name, host) {
+		// Another identity's object, or somebody's who borrowed our labels: never touched.
+		if virtual == nil || !kind.Select(env, virtual) {
+			return Plan{}
+		}
+		return NameTaken()
+	}
+	switch {
+	case virtual == nil && host == nil:
+		return Plan{}
+	case virtual == nil:
+		if age := env.Now.Sub(host.GetCreationTimestamp().Time); inAdmission(host) && age < admissionGrace {
+			return Plan{Wait: "the virtual object may still be in admission", RequeueAfter: admissionGrace - age}
+		}
+		return deleteOrphan(kind, host)
+	case host != nil && !adopted(virtual, host):
+		// A namesake that is gone: its host object must go before ours can be made.
+		return deleteOrphan(kind, host)
+	case host == nil:
+		return decideMissing(env, kind, virtual)
+	default:
+		return decideBoth(env, kind, virtual, host)
+	}
+}
+
+// NameTaken is the plan for a virtual object whose host name belongs to something
+// that is not ours. The engine uses it too, when a create finds the name taken by an
+// object that its caches, which see only ours, do not hold.
+func NameTaken() Plan {
+	return Plan{Event: &Event{
+		Type: corev1.EventTypeWarning, Reason: ReasonNameTaken,
+		Message: "not synced: on the host, an object that is not this cluster's has the name that this one would get; delete it there, or use another name here",
+	}}
+}
+
+// adopted reports whether host translates this very virtual object. An object made
+// during admission carries no UID yet and belongs to whoever came of that admission.
+func adopted(virtual, host resource.Object) bool {
+	return inAdmission(host) || types.UID(host.GetAnnotations()[resource.AnnotationUID]) == virtual.GetUID()
+}
+
+// inAdmission reports whether host was made while its virtual object was being
+// admitted, and no virtual object has come to it yet.
+func inAdmission(host resource.Object) bool {
+	return host.GetAnnotations()[resource.AnnotationUID] == ""
+}
+
+func deleteOrphan(kind resource.Kind, host resource.Object) Plan {
+	deletion := Action{Side: Host, Verb: Delete, Live: host, Orphan: true, Reason: "virtual object is gone"}
+	if kind.Mortal {
+		// A virtual object that ends before its host object was force-deleted.
+		if grace := host.GetDeletionGracePeriodSeconds(); grace != nil && *grace == 0 {
+			return Plan{}
+		}
+		deletion.GracePeriodSeconds = new(int64(0))
+	} else if host.GetDeletionTimestamp() != nil {
+		return Plan{}
+	}
+	return Plan{Actions: []Action{deletion}}
+}
+
+func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object) Plan {
+	if virtual.GetDeletionTimestamp() != nil {
+		if !kind.Mortal || seconds(virtual.GetDeletionGracePeriodSeconds()) == 0 {
+			return Plan{} // finalizers of the tenant's have the word
+		}
+		return finish(virtual, "host object has ended")
+	}
+	if !kind.Select(env, virtual) {
+		return Plan{}
+	}
+	if kind.Mortal && (kind.Node(virtual) != "" || env.View.Created(virtual.GetUID())) {
+		return finish(virtual, "host object is lost")
+	}
+	if reason := kind.Wait(env, virtual); reason != "" {
+		return Plan{Wait: reason}
+	}
+	desired, err := kind.ToHost(env, virtual)
+	if err != nil {
+		return rejected(err)
+	}
+	want := resource.Stamp(env, kind.Name, virtual, desired)
+	return Plan{Actions: []Action{{Side: Host, Verb: Create, Want: want, Reason: "new"}}}
+}
+
+// finish ends a virtual object whose host object is no more.
+func finish(virtual resource.Object, reason string) Plan {
+	return Plan{Actions: []Action{{
+		Side: Virtual, Verb: Delete, Live: virtual, GracePeriodSeconds: new(int64(0)), Reason: reason,
+	}}}
+}
+
+func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Object) Plan {
+	if !kind.Select(env, virtual) {
+		if host.GetDeletionTimestamp() != nil {
+			return Plan{}
+		}
+		return Plan{Actions: []Action{{Side: Host, Verb: Delete, Live: host, Reason: "no longer needed on the host"}}}
+	}
+	var out Plan
+	if kind.Mortal {
+		out.Actions = append(out.Actions, mirrorDeletion(virtual, host)...)
+	}
+	if host.GetDeletionTimestamp() == nil && (virtual.GetDeletionTimestamp() == nil || !kind.Mortal) {
+		updates, err := updateHost(env, kind, virtual, host)
+		if err != nil {
+			out.Event = rejected(err).Event
+		}
+		out.Actions = append(out.Actions, updates...)
+	}
+	out.Actions = append(out.Actions, updateVirtual(env, kind, virtual, host)...)
+	return out
+}
+
+// mirrorDeletion carries a graceful deletion, or the shortening of one, across.
+func mirrorDeletion(virtual, host resource.Object) []Action {
+	virtualGrace, hostGrace := virtual.GetDeletionGracePeriodSeconds(), host.GetDeletionGracePeriodSeconds()
+	switch {
+	case virtual.GetDeletionTimestamp() != nil && (host.GetDeletionTimestamp() == nil ||
+		seconds(virtualGrace) < seconds(hostGrace)):
+		return []Action{{Side: Host, Verb: Delete, Live: host, GracePeriodSeconds: virtualGrace, Reason: "virtual object is being deleted"}}
+	case host.GetDeletionTimestamp() != nil && virtual.GetDeletionTimestamp() == nil:
+		return []Action{{Side: Virtual, Verb: Delete, Live: virtual, GracePeriodSeconds: hostGrace, Reason: "host object is being deleted"}}
+	}
+	return nil
+}
+
+func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Object) ([]Action, error) {
+	desired, err := kind.ToHost(env, virtual)
+	if err != nil {
+		return nil, err
+	}
+	desired = resource.Stamp(env, kind.Name, virtual, desired)
+	base := clone(host)
+	resource.MergeMeta(desired, base)
+	want := kind.MergeHost(env, desired, base)
+	if equality.Semantic.DeepEqual(host, want) {
+		return nil, nil
+	}
+	var out []Action
+	live := host
+	for _, part := range kind.HostParts(host, want) {
+		if equality.Semantic.DeepEqual(live, part.Want) {
+			continue
+		}
+		out = append(out, Action{Side: Host, Verb: Patch, Subresource: part.Subresource, Live: live, Want: part.Want, Reason: "virtual object differs"})
+		live = part.Want
+	}
+	return out, nil
+}
+
+func updateVirtual(env resource.Env, kind resource.Kind, virtual, host resource.Object) []Action {
+	var out []Action
+	if node := kind.Node(host); node != "" && kind.Node(virtual) == "" && virtual.GetDeletionTimestamp() == nil {
+		out = append(out, Action{Side: Virtual, Verb: Bind, Live: virtual, Node: node, Reason: "host object is bound"})
+	}
+	want := kind.MergeVirtual(env, clone(virtual), host)
+	if equality.Semantic.DeepEqual(virtual, want) {
+		return out
+	}
+	if kind.HasStatus {
+		// Spec and status are written apart: each write ignores the other's part.
+		spec := clone(want)
+		copyStatus(virtual, spec)
+		if !equality.Semantic.DeepEqual(virtual, spec) {
+			out = append(out, Action{Side: Virtual, Verb: Patch, Live: virtual, Want: spec, Reason: "host side differs"})
+		}
+		if !equality.Semantic.DeepEqual(spec, want) {
+			out = append(out, Action{Side: Virtual, Verb: Patch, Subresource: "status", Live: spec, Want: want, Reason: "host status differs"})
+		}
+		return out
+	}
+	return append(out, Action{Side: Virtual, Verb: Patch, Live: virtual, Want: want, Reason: "host side differs"})
+}
+
+func decideMirror(env resource.Env, kind resource.Kind, virtual, host resource.Object) Plan {
+	mine := virtual != nil && virtual.GetAnnotations()[resource.AnnotationMirror] != ""
+	if host == nil || !kind.Select(env, host) {
+		if !mine || virtual.GetDeletionTimestamp() != nil {
+			return Plan{}
+		}
+		return Plan{Actions: []Action{{Side: Virtual, Verb: Delete, Live: virtual, Reason: "host object is gone"}}}
+	}
+	desired, err := kind.ToVirtual(env, host)
+	if err != nil {
+		return rejected(err)
+	}
+	annotations := map[string]string{resource.AnnotationMirror: "true"}
+	for key, value := range desired.GetAnnotations() {
+		annotations[key] = value
+	}
+	desired.SetAnnotations(annotations)
+	if virtual == nil {
+		out := Plan{Actions: []Action{{Side: Virtual, Verb: Create, Want: desired, Reason: "mirror of a new host object"}}}
+		return out
+	}
+	if !mine {
+		return Plan{} // the tenant's own object of that name
+	}
+	return Plan{Actions: updateVirtual(env, kind, virtual, desired)}
+}
+
+// rejected is the plan for an object that can't be translated: its user is told.
+func rejected(err error) Plan {
+	reason, message := "SyncFailed", err.Error()
+	var rejection *resource.Rejection
+	if errors.As(err, &rejection) {
+		reason, message = rejection.Reason, rejection.Message
+	}
+	return Plan{Event: &Event{Type: corev1.EventTypeWarning, Reason: reason, Message: message}}
+}
+
+func seconds(grace *int64) int64 {
+	if grace == nil {
+		return 0
+	}
+	return *grace
+}
+
+func clone(object resource.Object) resource.Object {
+	return object.DeepCopyObject().(resource.Object)
+}
+
+// copyStatus sets to's status to from's, by the field that every Kubernetes type
+// with a status subresource has.
+func copyStatus(from, to resource.Object) {
+	source := reflect.ValueOf(from).Elem().FieldByName("Status")
+	target := reflect.ValueOf(to).Elem().FieldByName("Status")
+	if source.IsValid() && target.IsValid() {
+		target.Set(source)
+	}
+}

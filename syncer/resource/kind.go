@@ -1,0 +1,99 @@
+package resource
+
+import "k8s.io/apimachinery/pkg/runtime/schema"
+
+// Kind is a Spec whose Go type has been erased, so that kinds stand in one list.
+// Every function is set; objects may be nil where the Spec's would be.
+type Kind struct {
+	Resource   schema.GroupVersionResource
+	Name       string
+	Namespaced bool
+	Direction  Direction
+	Mortal     bool
+	Unsynced   bool
+	HasStatus  bool
+
+	New          func() Object
+	Select       func(env Env, source Object) bool
+	Refs         func(virtual Object) []Ref
+	Wait         func(env Env, virtual Object) string
+	ToHost       func(env Env, virtual Object) (Object, error)
+	MergeHost    func(env Env, desired, live Object) Object
+	HostParts    func(live, want Object) []Part[Object]
+	ToVirtual    func(env Env, host Object) (Object, error)
+	VirtualKey   func(env Env, host Object) (Key, bool)
+	MergeVirtual func(env Env, virtual, host Object) Object
+	Node         func(object Object) string
+}
+
+// Erase is the Kind of a Spec, with the defaults that Spec documents.
+func (s Spec[T]) Erase() Kind {
+	kind := Kind{
+		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
+		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus,
+		New:          func() Object { return s.New() },
+		Select:       func(Env, Object) bool { return true },
+		Refs:         func(Object) []Ref { return nil },
+		Wait:         func(Env, Object) string { return "" },
+		ToHost:       func(Env, Object) (Object, error) { return nil, nil },
+		MergeHost:    func(_ Env, _, live Object) Object { return live },
+		HostParts:    func(_, want Object) []Part[Object] { return []Part[Object]{{Want: want}} },
+		ToVirtual:    func(Env, Object) (Object, error) { return nil, nil },
+		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
+		MergeVirtual: func(_ Env, virtual, _ Object) Object { return virtual },
+		Node:         func(Object) string { return "" },
+	}
+	if s.Select != nil {
+		kind.Select = func(env Env, source Object) bool { return s.Select(env, source.(T)) }
+	}
+	if s.Refs != nil {
+		kind.Refs = func(virtual Object) []Ref { return s.Refs(virtual.(T)) }
+	}
+	if s.Wait != nil {
+		kind.Wait = func(env Env, virtual Object) string { return s.Wait(env, virtual.(T)) }
+	}
+	if s.ToHost != nil {
+		kind.ToHost = func(env Env, virtual Object) (Object, error) {
+			desired, err := s.ToHost(env, virtual.(T))
+			if err != nil {
+				return nil, err
+			}
+			return desired, nil
+		}
+	}
+	if s.MergeHost != nil {
+		kind.MergeHost = func(env Env, desired, live Object) Object {
+			return s.MergeHost(env, desired.(T), live.(T))
+		}
+	}
+	if s.HostParts != nil {
+		kind.HostParts = func(live, want Object) []Part[Object] {
+			var out []Part[Object]
+			for _, part := range s.HostParts(live.(T), want.(T)) {
+				out = append(out, Part[Object]{Subresource: part.Subresource, Want: part.Want})
+			}
+			return out
+		}
+	}
+	if s.ToVirtual != nil {
+		kind.ToVirtual = func(env Env, host Object) (Object, error) {
+			desired, err := s.ToVirtual(env, host.(T))
+			if err != nil {
+				return nil, err
+			}
+			return desired, nil
+		}
+	}
+	if s.VirtualKey != nil {
+		kind.VirtualKey = func(env Env, host Object) (Key, bool) { return s.VirtualKey(env, host.(T)) }
+	}
+	if s.MergeVirtual != nil {
+		kind.MergeVirtual = func(env Env, virtual, host Object) Object {
+			return s.MergeVirtual(env, virtual.(T), host.(T))
+		}
+	}
+	if s.Node != nil {
+		kind.Node = func(object Object) string { return s.Node(object.(T)) }
+	}
+	return kind
+}

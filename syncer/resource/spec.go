@@ -1,0 +1,94 @@
+package resource
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Direction is the way in which a kind's spec flows.
+type Direction int
+
+const (
+	// ToHost: the virtual object is the source, its translation lives in the host
+	// namespace, and the host's status comes back.
+	ToHost Direction = iota
+	// FromHost: the host object is the source and the virtual one mirrors it.
+	FromHost
+	// ReadOnly: the virtual objects are watched because other kinds' translations
+	// read them; nothing is synced.
+	ReadOnly
+)
+
+// Spec describes how one kind is synced. Functions are pure: they change none of
+// their arguments (which come from caches), have no clients and no clock. A nil
+// function has the meaning that its comment gives.
+type Spec[T Object] struct {
+	Resource   schema.GroupVersionResource
+	Kind       string
+	Namespaced bool
+	Direction  Direction
+	New        func() T
+
+	// Select reports whether the source object takes part. Nil: all do. An object
+	// that stops taking part is treated as if it were gone.
+	Select func(env Env, source T) bool
+	// Refs are the virtual objects that the virtual object needs. A change of one
+	// makes the engine look at this object again. Nil: none.
+	Refs func(virtual T) []Ref
+	// Wait is what the virtual object's translation waits for before it is created
+	// on the host, in words for its user; empty: nothing. Nil: never waits.
+	Wait func(env Env, virtual T) string
+
+	// ToHost is the host object that the virtual one wants, without the marks of
+	// Stamp, and without fields that the host fills in. An error of type *Rejection
+	// is shown to the user and not tried again until the object changes.
+	ToHost func(env Env, virtual T) (T, error)
+	// MergeHost is live, a host object, with all that the virtual side owns taken from
+	// desired; metadata is merged already. Nil: live is left as it is.
+	MergeHost func(env Env, desired, live T) T
+	// HostParts splits an update of live to want into the writes that it takes, in
+	// order: some fields change through subresources only. Nil: one plain write.
+	HostParts func(live, want T) []Part[T]
+
+	// ToVirtual (FromHost only) is the virtual object that mirrors host.
+	ToVirtual func(env Env, host T) (T, error)
+	// VirtualKey (FromHost only) is where the mirror of host is. Nil: under its own key.
+	VirtualKey func(env Env, host T) (Key, bool)
+	// MergeVirtual is virtual with all that the host side owns taken from host. A
+	// changed status is written through the status subresource. Nil: nothing comes back.
+	// In FromHost kinds host is the result of ToVirtual.
+	MergeVirtual func(env Env, virtual, host T) T
+	// Node is the node that the host object is bound to, empty for none; the virtual
+	// object is then bound to it through its binding subresource. Nil: not bindable.
+	Node func(object T) string
+
+	// Mortal kinds die with their host object: one that is lost is not made again,
+	// the virtual object is deleted. Deletion is graceful and mirrored both ways.
+	Mortal bool
+	// Unsynced (FromHost only) leaves the virtual side without a cache: it is read when needed.
+	Unsynced bool
+	// NoStatus kinds have no status subresource.
+	NoStatus bool
+}
+
+// Part is one write of an update: the object as it is wanted after it, and the
+// subresource that it goes through ("" for the object itself).
+type Part[T Object] struct {
+	Subresource string
+	Want        T
+}
+
+// Rejection says that an object can't be translated, and why, in words for the
+// tenant: they name no host object.
+type Rejection struct {
+	Reason  string // CamelCase, for the event
+	Message string
+}
+
+func (r *Rejection) Error() string { return r.Reason + ": " + r.Message }
+
+// Rejectf is a Rejection with a formatted message.
+func Rejectf(reason, format string, args ...any) *Rejection {
+	return &Rejection{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}

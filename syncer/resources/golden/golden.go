@@ -1,0 +1,218 @@
+// Package golden reads and checks golden cases of kinds: testdata/<kind>/<case>.txtar,
+// an archive with the objects that both sides hold and the plan that must follow.
+//
+//	-- virtual.yaml --   the virtual object (absent: there is none)
+//	-- host.yaml --      its host object; with the annotation golden/ours it gets the name and
+//	                     the marks that this tenant's own translation carries
+//	-- world/virtual.yaml, world/host.yaml --   other objects that translation reads
+//	-- world/references --   "configmaps/ns/name" lines: what virtual objects refer to
+//	-- world/created --      UIDs whose host object this process made
+//	-- plan --           the expected Plan.String()
+//	-- want.yaml --      the objects that the plan's creates and patches want, in order
+//
+// go test -update rewrites plan and want.yaml.
+package golden
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+
+	"nestling.dev/nestling/syncer/naming"
+	"nestling.dev/nestling/syncer/plan"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Env is the tenant of every golden case.
+func Env(view *World) resource.Env {
+	return resource.Env{
+		Tenant: "team-a", HostNamespace: "tenants", Identity: "identity-1",
+		Owner:         metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "team-a-anchor", UID: "anchor-1"},
+		ClusterDomain: "cluster.local", DNSIP: "10.96.0.53", APIServerIP: "10.96.0.77", APIServerPort: 443,
+		WorkloadServiceAccount: "team-a-workload",
+		View:                   view,
+		Now:                    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+// World is a resource.View of literal objects.
+type World struct {
+	VirtualObjects []resource.Object
+	HostObjects    []resource.Object
+	References     map[string]bool // "configmaps/ns/name"
+	Made           map[types.UID]bool
+}
+
+func (w *World) Virtual(plural string, key resource.Key) resource.Object {
+	return find(w.VirtualObjects, plural, func(o resource.Object) bool { return resource.KeyOf(o) == key })
+}
+
+func (w *World) VirtualList(plural, namespace string) []resource.Object {
+	var out []resource.Object
+	for _, object := range w.VirtualObjects {
+		if Plural(object) == plural && (namespace == "" || object.GetNamespace() == namespace) {
+			out = append(out, object)
+		}
+	}
+	return out
+}
+
+func (w *World) Host(plural, name string) resource.Object {
+	return find(w.HostObjects, plural, func(o resource.Object) bool { return o.GetName() == name })
+}
+
+func (w *World) Referenced(plural string, key resource.Key) bool {
+	return w.References[plural+"/"+key.Namespace+"/"+key.Name]
+}
+
+func (w *World) Created(uid types.UID) bool { return w.Made[uid] }
+
+func find(objects []resource.Object, plural string, match func(resource.Object) bool) resource.Object {
+	for _, object := range objects {
+		if Plural(object) == plural && match(object) {
+			return object
+		}
+	}
+	return nil
+}
+
+// Plural is the resource name of an object's kind.
+func Plural(object resource.Object) string {
+	kinds, _, err := scheme.Scheme.ObjectKinds(object)
+	if err != nil {
+		panic(err)
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(kinds[0])
+	return plural.Resource
+}
+
+// Run checks every case of kind under testdata/<plural of kind>.
+func Run(t *testing.T, kind resource.Kind) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", kind.Resource.Resource, "*.txtar"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(files), 3, "a kind has at least three golden cases")
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { check(t, kind, file) })
+	}
+}
+
+func check(t *testing.T, kind resource.Kind, file string) {
+	archive, err := txtar.ParseFile(file)
+	require.NoError(t, err)
+	world := &World{References: map[string]bool{}, Made: map[types.UID]bool{}}
+	env := Env(world)
+	var virtual, host resource.Object
+	sections := map[string]string{}
+	for _, f := range archive.Files {
+		sections[f.Name] = string(f.Data)
+		switch f.Name {
+		case "virtual.yaml":
+			virtual = decode(t, string(f.Data))
+			world.VirtualObjects = append(world.VirtualObjects, virtual)
+		case "host.yaml":
+			host = decode(t, string(f.Data))
+			world.HostObjects = append(world.HostObjects, host)
+		case "world/virtual.yaml":
+			for _, document := range documents(string(f.Data)) {
+				world.VirtualObjects = append(world.VirtualObjects, decode(t, document))
+			}
+		case "world/host.yaml":
+			for _, document := range documents(string(f.Data)) {
+				world.HostObjects = append(world.HostObjects, decode(t, document))
+			}
+		case "world/references", "world/created":
+			for _, line := range strings.Fields(string(f.Data)) {
+				if f.Name == "world/created" {
+					world.Made[types.UID(line)] = true
+				} else {
+					world.References[line] = true
+				}
+			}
+		}
+	}
+	// A host.yaml without identity is shorthand for the stamped translation's metadata.
+	if host != nil && virtual != nil && kind.Direction == resource.ToHost && host.GetAnnotations()["golden/ours"] != "" {
+		annotations := host.GetAnnotations()
+		delete(annotations, "golden/ours")
+		host.SetAnnotations(annotations)
+		host.SetName(naming.Host(env.Tenant, virtual.GetNamespace(), virtual.GetName()))
+		host.SetNamespace(env.HostNamespace)
+		resource.Stamp(env, kind.Name, virtual, host)
+	}
+	before := encode(t, virtual, host)
+	got := plan.Decide(env, kind, virtual, host)
+	if diff := cmp.Diff(before, encode(t, virtual, host)); diff != "" {
+		t.Errorf("Decide changed its arguments (-before +after):\n%s", diff)
+	}
+	var wants []resource.Object
+	for _, action := range got.Actions {
+		if action.Want != nil {
+			wants = append(wants, action.Want)
+		}
+	}
+	results := []txtar.File{{Name: "plan", Data: []byte(got.String())}, {Name: "want.yaml", Data: []byte(encode(t, wants...))}}
+	if *update {
+		kept := archive.Files[:0:0]
+		for _, f := range archive.Files {
+			if f.Name != "plan" && f.Name != "want.yaml" {
+				kept = append(kept, f)
+			}
+		}
+		archive.Files = append(kept, results...)
+		require.NoError(t, os.WriteFile(file, txtar.Format(archive), 0o644))
+		return
+	}
+	for _, result := range results {
+		if diff := cmp.Diff(sections[result.Name], string(result.Data)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", result.Name, diff)
+		}
+	}
+}
+
+func documents(text string) []string {
+	var out []string
+	for document := range strings.SplitSeq(text, "\n---\n") {
+		if strings.TrimSpace(document) != "" {
+			out = append(out, document)
+		}
+	}
+	return out
+}
+
+func decode(t *testing.T, text string) resource.Object {
+	t.Helper()
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(text), nil, nil)
+	require.NoError(t, err)
+	result, ok := object.(resource.Object)
+	require.True(t, ok)
+	return result
+}
+
+func encode(t *testing.T, objects ...resource.Object) string {
+	t.Helper()
+	var out []string
+	for _, object := range objects {
+		if object == nil {
+			continue
+		}
+		data, err := yaml.Marshal(object)
+		require.NoError(t, err)
+		out = append(out, string(data))
+	}
+	return strings.Join(out, "---\n")
+}
