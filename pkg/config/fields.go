@@ -1,0 +1,141 @@
+package config
+
+import (
+	"strconv"
+
+	"github.com/spf13/pflag"
+)
+
+// Field documents one leaf of Config. The table of all of them is the flags, the environment and the reference.
+type Field struct {
+	// Path is where the field is in the file.
+	Path string
+	// Flag sets it on the command line.
+	Flag string
+	// Short is the one-letter flag, if any.
+	Short string
+	// Env sets it from the environment, if anything does.
+	Env string
+	// Usage is one line, with the unit.
+	Usage string
+
+	value pflag.Value
+}
+
+// Default returns the default as text; empty if it is derived or must be given.
+func (f Field) Default() string { return f.value.String() }
+
+// Reference lists all fields in the order of the file, with their defaults.
+func Reference() []Field { return fields(Default()) }
+
+// fields binds every leaf of c.
+func fields(c *Config) []Field {
+	return []Field{
+		{Path: "tenant", Flag: "tenant", Env: "NESTLING_TENANT", value: text(&c.Tenant),
+			Usage: "name of this nestling: a DNS label of at most 40 characters"},
+		{Path: "dataDir", Flag: "data-dir", value: text(&c.DataDir),
+			Usage: "directory that holds etcd's data and the certificates"},
+		{Path: "clusterDomain", Flag: "cluster-domain", value: text(&c.ClusterDomain),
+			Usage: "DNS suffix of the virtual cluster"},
+
+		{Path: "host.namespace", Flag: "host-namespace", Env: "POD_NAMESPACE", value: text(&c.Host.Namespace),
+			Usage: "host namespace that holds everything of the tenant"},
+		{Path: "host.kubeconfig", Flag: "host-kubeconfig", value: text(&c.Host.Kubeconfig),
+			Usage: "kubeconfig file for the host; empty uses the pod's own ServiceAccount"},
+		{Path: "host.service", Flag: "host-service", value: text(&c.Host.Service),
+			Usage: "host Service in front of the tenant's API; empty is the tenant's name"},
+		{Path: "host.serviceCIDR", Flag: "host-service-cidr", value: text(&c.Host.ServiceCIDR),
+			Usage: "range that contains every ClusterIP of the host; empty is the /12 (IPv6: /64) around the host's own API Service"},
+
+		{Path: "apiServer.bindAddress", Flag: "bind-address", value: text(&c.APIServer.BindAddress),
+			Usage: "IP address on which the tenant's API listens"},
+		{Path: "apiServer.port", Flag: "port", value: integer(&c.APIServer.Port),
+			Usage: "TCP port on which the tenant's API listens"},
+		{Path: "apiServer.advertiseAddress", Flag: "advertise-address", Env: "POD_IP", value: text(&c.APIServer.AdvertiseAddress),
+			Usage: "IP address at which the tenant's pods reach this process"},
+		{Path: "apiServer.sans", Flag: "sans", value: &list{to: &c.APIServer.SANs},
+			Usage: "further DNS names and IP addresses for the serving certificate, separated by commas"},
+		{Path: "apiServer.serverURL", Flag: "server-url", value: text(&c.APIServer.ServerURL),
+			Usage: "URL in the kubeconfig Secret; empty is https://SERVICE.NAMESPACE.svc:443"},
+
+		{Path: "etcd.quotaBytes", Flag: "etcd-quota-bytes", value: integer(&c.Etcd.QuotaBytes),
+			Usage: "size of the database, in bytes, at which writes are refused"},
+		{Path: "etcd.unsafeNoFsync", Flag: "etcd-unsafe-no-fsync", value: boolean(&c.Etcd.UnsafeNoFsync),
+			Usage: "do not wait for the disk; a crash of the node can lose the data, a crash of the process cannot"},
+
+		{Path: "sync.preflight", Flag: "sync-preflight", value: boolean(c.Sync.Preflight),
+			Usage: "reject at once, with the host's own message, a pod that the host would reject"},
+		{Path: "sync.configMaps", Flag: "sync-config-maps", value: text(&c.Sync.ConfigMaps),
+			Usage: "which ConfigMaps go to the host: referenced or all"},
+		{Path: "sync.secrets", Flag: "sync-secrets", value: text(&c.Sync.Secrets),
+			Usage: "which Secrets go to the host: referenced or all"},
+		{Path: "sync.serviceAccountTokens.rotateAt", Flag: "sync-token-rotate-at", value: fraction(&c.Sync.ServiceAccountTokens.RotateAt),
+			Usage: "fraction of a token's life after which it is renewed"},
+		{Path: "sync.deleteBreaker.minObjects", Flag: "sync-delete-breaker-min-objects", value: integer(&c.Sync.DeleteBreaker.MinObjects),
+			Usage: "number of host objects that may always be deleted at once"},
+		{Path: "sync.deleteBreaker.share", Flag: "sync-delete-breaker-share", value: fraction(&c.Sync.DeleteBreaker.Share),
+			Usage: "fraction of the tenant's host objects above which a deletion at once is refused; 1 never refuses"},
+		{Path: "sync.workers", Flag: "sync-workers", value: integer(&c.Sync.Workers),
+			Usage: "number of objects written to the host at the same time"},
+
+		{Path: "nodes.mirror", Flag: "nodes-mirror", value: text(&c.Nodes.Mirror),
+			Usage: "which host nodes the tenant sees: all, used (those that run its pods), or auto (all where permitted)"},
+		{Path: "runtime.gogc", Flag: "gogc", value: integer(&c.Runtime.GOGC),
+			Usage: "growth of the heap, in percent, before Go collects garbage"},
+		{Path: "log.verbosity", Flag: "verbosity", Short: "v", value: integer(&c.Log.Verbosity),
+			Usage: "log level, 0 to 10"},
+	}
+}
+
+// scalar is a pflag.Value over any simple field.
+type scalar[T any] struct {
+	to     *T
+	kind   string
+	parse  func(string) (T, error)
+	format func(T) string
+}
+
+func (s *scalar[T]) String() string {
+	if s.to == nil {
+		return "" // pflag asks a zero value for its text
+	}
+	return s.format(*s.to)
+}
+
+func (s *scalar[T]) Set(in string) error {
+	value, err := s.parse(in)
+	if err == nil {
+		*s.to = value
+	}
+	return err
+}
+
+func (s *scalar[T]) Type() string { return s.kind }
+
+func text[T ~string](to *T) pflag.Value {
+	return &scalar[T]{to, "string", func(in string) (T, error) { return T(in), nil }, func(v T) string { return string(v) }}
+}
+
+func integer[T int | int64](to *T) pflag.Value {
+	parse := func(in string) (T, error) {
+		value, err := strconv.ParseInt(in, 10, 64)
+		return T(value), numberError(err)
+	}
+	return &scalar[T]{to, "int", parse, func(v T) string { return strconv.FormatInt(int64(v), 10) }}
+}
+
+func fraction(to *float64) pflag.Value {
+	parse := func(in string) (float64, error) {
+		value, err := strconv.ParseFloat(in, 64)
+		return value, numberError(err)
+	}
+	return &scalar[float64]{to, "float", parse, func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }}
+}
+
+func boolean(to *bool) pflag.Value {
+	parse := func(in string) (bool, error) {
+		value, err := strconv.ParseBool(in)
+		return value, numberError(err)
+	}
+	return &scalar[bool]{to, "bool", parse, strconv.FormatBool}
+}

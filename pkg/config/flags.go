@@ -1,0 +1,102 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags is the configuration as the command line gives it.
+type Flags struct {
+	file string
+	set  *pflag.FlagSet
+}
+
+// AddFlags registers --config and one flag per field.
+func AddFlags(set *pflag.FlagSet) *Flags {
+	flags := &Flags{set: set}
+	set.StringVar(&flags.file, "config", "", "configuration file (apiVersion: "+APIVersion+", kind: "+Kind+")")
+	bind(set, Default()) // the values land in a throw-away; Load sets the ones that were given on the real one
+	return flags
+}
+
+// Load merges defaults, environment, file and flags. lookup is os.LookupEnv.
+func (f *Flags) Load(lookup func(string) (string, bool)) (*Config, error) {
+	c := Default()
+	c.applyEnv(lookup)
+	if f.file != "" {
+		data, err := os.ReadFile(f.file)
+		if err != nil {
+			return nil, problem("", err.Error())
+		}
+		if err := c.applyFile(f.file, data); err != nil {
+			return nil, err
+		}
+	}
+	return c, f.apply(c)
+}
+
+// apply sets on c the flags that were given.
+func (f *Flags) apply(c *Config) error {
+	target := pflag.NewFlagSet("", pflag.ContinueOnError)
+	bind(target, c)
+	var failed error
+	f.set.Visit(func(given *pflag.Flag) {
+		if target.Lookup(given.Name) == nil {
+			return // a flag of somebody else
+		}
+		if err := target.Set(given.Name, given.Value.String()); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("--%s: %w", given.Name, err))
+		}
+	})
+	return failed
+}
+
+func bind(set *pflag.FlagSet, c *Config) {
+	for _, field := range fields(c) {
+		flag := set.VarPF(field.value, field.Flag, field.Short, field.Usage)
+		if field.value.Type() == "bool" {
+			flag.NoOptDefVal = "true"
+		}
+	}
+}
+
+// list is a comma-separated flag. The first one given replaces what the file says; further ones add to it.
+type list struct {
+	to    *[]string
+	given bool
+}
+
+func (l *list) String() string {
+	if l.to == nil {
+		return ""
+	}
+	return strings.Join(*l.to, ",")
+}
+
+func (l *list) Set(in string) error {
+	if !l.given {
+		*l.to, l.given = nil, true
+	}
+	for item := range strings.SplitSeq(in, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l.to = append(*l.to, item)
+		}
+	}
+	return nil
+}
+
+func (*list) Type() string { return "strings" }
+
+// numberError drops strconv's repetition of the input; pflag says which flag and which value.
+func numberError(err error) error {
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		return number.Err
+	}
+	return err
+}
