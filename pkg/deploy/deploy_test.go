@@ -1,0 +1,217 @@
+package deploy
+
+import (
+	"bytes"
+	"flag"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+
+	"nestling.dev/nestling/pkg/config"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// example is the tenant of the rendered manifests.
+func example() Options {
+	o := Default()
+	o.Tenant, o.Namespace = "team-a", "tenants"
+	return o
+}
+
+// root is manifests/ of the repository.
+const root = "../../manifests"
+
+func TestManifestsAreRendered(t *testing.T) {
+	want, err := Tree(example())
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.RemoveAll(filepath.Join(root, "base")))
+		require.NoError(t, os.RemoveAll(filepath.Join(root, "overlays")))
+		for path, content := range want {
+			path = filepath.Join(root, path)
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, content, 0o644))
+		}
+	}
+	require.Empty(t, cmp.Diff(text(want), onDisk(t)), "manifests/ is not what pkg/deploy renders: run `make update-manifests`")
+}
+
+// A change of the rights of the process is never an accident.
+func TestRBAC(t *testing.T) {
+	t.Parallel()
+	var got bytes.Buffer
+	for _, object := range []Object{role(example()), clusterRole(example())} {
+		document, err := document(object)
+		require.NoError(t, err)
+		got.WriteString("---\n")
+		got.Write(document)
+	}
+	golden := filepath.Join("testdata", "rbac.yaml")
+	if *update {
+		require.NoError(t, os.WriteFile(golden, got.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(string(want), got.String()), "run `make update-manifests` if the process needs these rights")
+}
+
+func TestNoWildcardsAndNoWritesOutsideTheNamespace(t *testing.T) {
+	t.Parallel()
+	for _, rule := range append(Rules("tenants"), ClusterRules()...) {
+		require.NotContains(t, append(append(rule.Verbs, rule.Resources...), rule.APIGroups...), "*")
+	}
+	for _, rule := range ClusterRules() {
+		require.Subset(t, []string{"get", "list", "watch"}, rule.Verbs)
+	}
+}
+
+// Overlays are patches; kubectl must make of them what Options make.
+func TestOverlaysBuildToTheSameObjects(t *testing.T) {
+	t.Parallel()
+	kubectl, err := exec.LookPath("kubectl")
+	if err != nil {
+		t.Skip("no kubectl here")
+	}
+	for path, change := range map[string]func(*Options){
+		"base":                func(*Options) {},
+		"overlays/ephemeral":  func(o *Options) { o.Ephemeral = true },
+		"overlays/namespaced": func(o *Options) { o.Namespaced = true },
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			o := example()
+			change(&o)
+			want, err := YAML(o)
+			require.NoError(t, err)
+			got, err := exec.CommandContext(t.Context(), kubectl, "kustomize", filepath.Join(root, path)).CombinedOutput()
+			require.NoError(t, err, string(got))
+			require.Empty(t, cmp.Diff(parse(t, want), parse(t, got)))
+		})
+	}
+}
+
+func TestPodSecurityRestricted(t *testing.T) {
+	t.Parallel()
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	require.NoError(t, err)
+	for name, ephemeral := range map[string]bool{"with a volume": false, "ephemeral": true} {
+		o := example()
+		o.Ephemeral = ephemeral
+		pod := set(t, o).Spec.Template
+		level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+		result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec))
+		require.True(t, result.Allowed, "%s: %s", name, result.ForbiddenDetail())
+	}
+}
+
+// The file in the ConfigMap must be one that the process takes, and must not freeze the defaults of today.
+func TestConfigurationIsSparse(t *testing.T) {
+	t.Parallel()
+	o := example()
+	o.Ephemeral = true
+	file, err := yaml.Marshal(o.file())
+	require.NoError(t, err)
+	require.Equal(t, "apiVersion: nestling.dev/v1alpha1\netcd:\n  unsafeNoFsync: true\nkind: Config\ntenant: team-a\n", string(file))
+}
+
+func TestChangedConfigurationChangesThePod(t *testing.T) {
+	t.Parallel()
+	before, after := example(), example()
+	after.Config.Nodes.Mirror = config.MirrorUsed
+	require.NotEqual(t, set(t, before).Spec.Template.Annotations, set(t, after).Spec.Template.Annotations)
+}
+
+// Two tenants in one host namespace share no object, and neither Service selects the other's pod.
+func TestTenantsDoNotMeet(t *testing.T) {
+	t.Parallel()
+	a, b := example(), example()
+	b.Tenant = "team-b"
+	seen := map[string]bool{}
+	for _, o := range []Options{a, b} {
+		objects, err := Objects(o)
+		require.NoError(t, err)
+		for _, object := range objects {
+			key := object.GetObjectKind().GroupVersionKind().Kind + "/" + object.GetName()
+			require.False(t, seen[key], key)
+			seen[key] = true
+			if service, ok := object.(*corev1.Service); ok {
+				require.Equal(t, map[string]string{ControlPlaneLabel: o.Tenant}, service.Spec.Selector)
+			}
+		}
+	}
+}
+
+func TestBadOptionsNameTheFlag(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*Options){
+		`NAME: "A_b" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends)`: func(o *Options) { o.Tenant = "A_b" },
+		`--namespace: "a b" is not a DNS label`:   func(o *Options) { o.Namespace = "a b" },
+		`--image: "" is not the name of an image`: func(o *Options) { o.Image = "" },
+	} {
+		o := example()
+		change(&o)
+		_, err := Objects(o)
+		require.EqualError(t, err, want)
+	}
+}
+
+func set(t *testing.T, o Options) *appsv1.StatefulSet {
+	t.Helper()
+	objects, err := Objects(o)
+	require.NoError(t, err)
+	last, ok := objects[len(objects)-1].(*appsv1.StatefulSet)
+	require.True(t, ok, "the StatefulSet comes last")
+	return last
+}
+
+func text(tree map[string][]byte) map[string]string {
+	out := map[string]string{}
+	for path, content := range tree {
+		out[path] = string(content)
+	}
+	return out
+}
+
+func onDisk(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		relative, _ := filepath.Rel(root, path)
+		out[filepath.ToSlash(relative)] = string(content)
+		return err
+	}))
+	return out
+}
+
+// parse indexes documents by kind and name.
+func parse(t *testing.T, stream []byte) map[string]any {
+	t.Helper()
+	out := map[string]any{}
+	for document := range strings.SplitSeq(string(stream), "\n---\n") {
+		var object struct {
+			Kind     string
+			Metadata struct{ Name string }
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(document), &object))
+		var content any
+		require.NoError(t, yaml.Unmarshal([]byte(document), &content))
+		out[object.Kind+"/"+object.Metadata.Name] = content
+	}
+	return out
+}
