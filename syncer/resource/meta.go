@@ -112,12 +112,11 @@ func MergeMeta(desired, live Object) {
 }
 
 // IsOurs reports whether host is the translation of an object of kind in this very
-// virtual cluster: the tenant and its identity agree, not just the name.
+// virtual cluster. The identity says so, which no other tenant has; labels may have
+// been taken off, and are then put back.
 func IsOurs(env Env, kind string, host Object) bool {
 	annotations := host.GetAnnotations()
-	return host.GetLabels()[LabelTenant] == env.Tenant &&
-		annotations[AnnotationIdentity] == env.Identity &&
-		annotations[AnnotationKind] == kind
+	return annotations[AnnotationIdentity] == env.Identity && annotations[AnnotationKind] == kind
 }
 
 // VirtualKey is the way back: the key of the virtual object that host translates.

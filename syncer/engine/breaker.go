@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// breakerFloor is how many orphans of one kind may always be deleted.
+	breakerFloor = 20
+	// breakerShare is the share of a kind's host objects that may go as orphans, beyond the floor.
+	breakerShare = 0.3
+)
+
+// breaker stops the deletion of host objects whose virtual objects are simply not
+// there, when an implausible share of them would go at once: the sign of an etcd that
+// was lost or restored from an old snapshot. Deletions that this process saw happen
+// in the virtual cluster do not count. What it holds stays held until a restart with
+// sound data.
+type breaker struct {
+	mu        sync.Mutex
+	witnessed map[types.UID]struct{}
+	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
+	held      map[string]map[types.UID]struct{}
+}
+
+func newBreaker() *breaker {
+	return &breaker{
+		witnessed: map[types.UID]struct{}{},
+		orphans:   map[string]map[types.UID]struct{}{},
+		held:      map[string]map[types.UID]struct{}{},
+	}
+}
+
+// Witness records that the virtual object with this UID was seen to go.
+func (b *breaker) Witness(uid types.UID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.witnessed[uid] = struct{}{}
+}
+
+// Forget drops what is known of a virtual object whose host object is gone too.
+func (b *breaker) Forget(uid types.UID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.witnessed, uid)
+}
+
+// Allow reports whether the host object of the virtual object uid may be deleted as
+// an orphan, with total host objects of its kind in sight.
+func (b *breaker) Allow(kind string, uid types.UID, total int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.witnessed[uid]; ok {
+		return true
+	}
+	passed := b.orphans[kind]
+	if passed == nil {
+		passed, b.held[kind] = map[types.UID]struct{}{}, map[types.UID]struct{}{}
+		b.orphans[kind] = passed
+	}
+	if _, ok := passed[uid]; ok {
+		return true
+	}
+	// total shrinks as orphans go; what went counts as part of the whole.
+	if limit := max(breakerFloor, int(breakerShare*float64(total+len(passed)))); len(passed) >= limit {
+		b.held[kind][uid] = struct{}{}
+		return false
+	}
+	passed[uid] = struct{}{}
+	return true
+}
+
+// Held is how many host objects of kind are kept from deletion.
+func (b *breaker) Held(kind string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held[kind])
+}

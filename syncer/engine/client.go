@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"nestling.dev/nestling/syncer/apply"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// FieldManager is the name under which the syncer writes, on both sides.
+const FieldManager = "nestling"
+
+// client reads and writes one kind on one side.
+type client struct {
+	kind resource.Kind
+	rest rest.Interface
+}
+
+func newClient(config *rest.Config, kind resource.Kind) (*client, error) {
+	config = rest.CopyConfig(config)
+	version := kind.Resource.GroupVersion()
+	config.GroupVersion = &version
+	config.APIPath = "/apis"
+	if version.Group == "" {
+		config.APIPath = "/api"
+	}
+	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	restClient, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("client of %s: %w", kind.Resource.Resource, err)
+	}
+	return &client{kind: kind, rest: restClient}, nil
+}
+
+func (c *client) listWatch(namespace string, selector labels.Selector) *cache.ListWatch {
+	narrow := func(options *metav1.ListOptions) { options.LabelSelector = selector.String() }
+	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		narrow(&options)
+		return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.kind.Resource.Resource).
+			VersionedParams(&options, scheme.ParameterCodec).Do(ctx).Get()
+	}
+	watch := func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		options.Watch = true
+		narrow(&options)
+		return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.kind.Resource.Resource).
+			VersionedParams(&options, scheme.ParameterCodec).Watch(ctx)
+	}
+	return &cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: watch}
+}
+
+func (c *client) get(ctx context.Context, key resource.Key) (resource.Object, error) {
+	out := c.kind.New()
+	err := c.rest.Get().NamespaceIfScoped(key.Namespace, c.kind.Namespaced).Resource(c.kind.Resource.Resource).Name(key.Name).Do(ctx).Into(out)
+	return out, err
+}
+
+func (c *client) create(ctx context.Context, object resource.Object) error {
+	return c.rest.Post().NamespaceIfScoped(object.GetNamespace(), c.kind.Namespaced).Resource(c.kind.Resource.Resource).
+		VersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, scheme.ParameterCodec).
+		Body(object).Do(ctx).Error()
+}
+
+func (c *client) patch(ctx context.Context, live resource.Object, subresource string, patch []byte) error {
+	request := c.rest.Patch(apply.Type).NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
+		Resource(c.kind.Resource.Resource).Name(live.GetName())
+	if subresource != "" {
+		request = request.SubResource(subresource)
+	}
+	return request.VersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec).
+		Body(patch).Do(ctx).Error()
+}
+
+func (c *client) bind(ctx context.Context, live resource.Object, node string) error {
+	binding := &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: live.GetNamespace(), Name: live.GetName(), UID: live.GetUID()},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
+	}
+	return c.rest.Post().Namespace(live.GetNamespace()).Resource(c.kind.Resource.Resource).Name(live.GetName()).
+		SubResource("binding").Body(binding).Do(ctx).Error()
+}
+
+func (c *client) delete(ctx context.Context, live resource.Object, grace *int64) error {
+	uid := live.GetUID()
+	background := metav1.DeletePropagationBackground
+	return c.rest.Delete().NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
+		Resource(c.kind.Resource.Resource).Name(live.GetName()).
+		Body(&metav1.DeleteOptions{
+			GracePeriodSeconds: grace,
+			Preconditions:      &metav1.Preconditions{UID: (*types.UID)(&uid)},
+			PropagationPolicy:  &background,
+		}).Do(ctx).Error()
+}

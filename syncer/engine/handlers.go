@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// watchKind connects both informers of a kind to the queues. The returned functions
+// report whether everything that was listed first has passed the handlers.
+func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
+	var synced []cache.InformerSynced
+	add := func(informer cache.SharedIndexInformer, changed, gone func(resource.Object)) error {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(in any) { changed(in.(resource.Object)) },
+			UpdateFunc: func(_, in any) { changed(in.(resource.Object)) },
+			DeleteFunc: func(in any) {
+				if tombstone, ok := in.(cache.DeletedFinalStateUnknown); ok {
+					in = tombstone.Obj
+				}
+				if object, ok := in.(resource.Object); ok {
+					gone(object)
+				}
+			},
+		})
+		if err == nil {
+			synced = append(synced, registration.HasSynced)
+		}
+		return err
+	}
+	if kind.virtualInformer != nil {
+		if err := add(kind.virtualInformer,
+			func(object resource.Object) { e.virtualChanged(kind, object, kind.Refs(object)) },
+			func(object resource.Object) {
+				e.breaker.Witness(object.GetUID())
+				e.virtualChanged(kind, object, nil)
+			}); err != nil {
+			return nil, err
+		}
+	}
+	if kind.hostInformer != nil {
+		if err := add(kind.hostInformer,
+			func(object resource.Object) { e.hostChanged(kind, object, false) },
+			func(object resource.Object) { e.hostChanged(kind, object, true) }); err != nil {
+			return nil, err
+		}
+	}
+	return synced, nil
+}
+
+func (e *Engine) virtualChanged(kind *syncedKind, object resource.Object, refs []resource.Ref) {
+	key := resource.KeyOf(object)
+	for _, target := range e.references.Set(owner{kind.Resource.Resource, key}, refs) {
+		if other, ok := e.kinds[target.Resource]; ok && other.Direction == resource.ToHost {
+			other.queue.Add(target.Key)
+		}
+	}
+	switch {
+	case kind.Direction == resource.ToHost:
+		kind.queue.Add(key)
+	case kind.Direction == resource.FromHost && kind.virtualInformer != nil && object.GetAnnotations()[resource.AnnotationMirror] != "":
+		// A mirror has its host object's key unless the kind says otherwise, and such
+		// kinds have no virtual informer.
+		kind.queue.Add(key)
+	}
+	e.wakeReferrers(kind, key)
+}
+
+func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool) {
+	if kind.Direction == resource.FromHost {
+		kind.queue.Add(resource.KeyOf(object))
+		return
+	}
+	key, ok := resource.VirtualKey(object)
+	if !ok {
+		return
+	}
+	if !kind.translates(object) {
+		if source, ok := e.kindNamed[derivedFrom(object)]; ok {
+			source.queue.Add(key)
+		}
+		return
+	}
+	if !gone {
+		kind.sawHost(object)
+	} else if cached(kind.virtualInformer, key) == nil {
+		uid := object.GetAnnotations()[resource.AnnotationUID]
+		e.breaker.Forget(types.UID(uid))
+		kind.forget(types.UID(uid))
+	}
+	kind.queue.Add(key)
+	e.wakeReferrers(kind, key)
+}
+
+// wakeReferrers looks again at the objects that refer to key: they may wait for it.
+func (e *Engine) wakeReferrers(kind *syncedKind, key resource.Key) {
+	for _, from := range e.references.From(resource.Ref{Resource: kind.Resource.Resource, Key: key}) {
+		if other, ok := e.kinds[from.resource]; ok && other.Direction == resource.ToHost {
+			other.queue.Add(from.key)
+		}
+	}
+}

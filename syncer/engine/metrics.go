@@ -1,0 +1,38 @@
+package engine
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics of the engine; names and labels are API.
+type Metrics struct {
+	writes  *prometheus.CounterVec
+	errors  *prometheus.CounterVec
+	latency *prometheus.HistogramVec
+	held    *prometheus.GaugeVec
+}
+
+// NewMetrics registers the engine's metrics; registry nil leaves them unregistered.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "nestling_sync_writes_total",
+			Help: "Writes of the syncer. At rest it does not move.",
+		}, []string{"kind", "side", "verb", "outcome"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "nestling_sync_errors_total",
+			Help: "Attempts to bring an object in line that failed and are tried again.",
+		}, []string{"kind"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "nestling_sync_duration_seconds",
+			Help:    "Time to observe an object on both sides, decide and write.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}, []string{"kind"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "nestling_sync_held_deletions",
+			Help: "Host objects kept from deletion because too many would go at once.",
+		}, []string{"kind"}),
+	}
+	if registry != nil {
+		registry.MustRegister(m.writes, m.errors, m.latency, m.held)
+	}
+	return m
+}

@@ -1,0 +1,244 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"nestling.dev/nestling/syncer/apply"
+	"nestling.dev/nestling/syncer/plan"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+const (
+	// attemptTimeout bounds one look at one object, all its writes included.
+	attemptTimeout = 30 * time.Second
+	// foreignRetry is how soon a host name that somebody else holds is tried again:
+	// the engine's caches don't see that object, so nothing tells when it goes.
+	foreignRetry = 30 * time.Second
+)
+
+// errStale says that a cache is behind what a write met; the object is looked at again.
+var errStale = errors.New("cache is behind")
+
+func (e *Engine) workOn(ctx context.Context, kind *syncedKind, key resource.Key) {
+	start := e.options.Now()
+	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	again, err := e.sync(attempt, kind, key)
+	e.options.Metrics.latency.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
+	switch {
+	case err != nil && ctx.Err() != nil: // stopping
+	case err != nil:
+		kind.queue.AddRateLimited(key)
+		if !isOutcome(err) {
+			e.options.Metrics.errors.WithLabelValues(kind.Name).Inc()
+			klog.FromContext(ctx).Error(err, "Sync failed and will be tried again", "kind", kind.Name, "namespace", key.Namespace, "name", key.Name)
+		}
+	case again > 0:
+		kind.queue.Forget(key)
+		kind.queue.AddAfter(key, again)
+	default:
+		kind.queue.Forget(key)
+	}
+}
+
+// isOutcome reports whether err is the ordinary result of two sides that move at
+// once: worth another look, not a line in the log.
+func isOutcome(err error) bool {
+	return errors.Is(err, errStale) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
+}
+
+// sync brings one object in line. It returns after what time it wants to be called again.
+func (e *Engine) sync(ctx context.Context, kind *syncedKind, key resource.Key) (time.Duration, error) {
+	env := e.Env()
+	virtual, host, err := e.observe(ctx, env, kind, key)
+	if err != nil {
+		return 0, err
+	}
+	return e.carryOut(ctx, kind, key, virtual, plan.Decide(env, kind.Kind, virtual, host))
+}
+
+func (e *Engine) observe(ctx context.Context, env resource.Env, kind *syncedKind, key resource.Key) (virtual, host resource.Object, err error) {
+	host = cached(kind.hostInformer, kind.hostKey(env, key))
+	if kind.Direction == resource.ToHost {
+		if host != nil && !kind.translates(host) {
+			host = nil // a derived object that happens to stand there: the create will tell
+		}
+		return cached(kind.virtualInformer, key), host, nil
+	}
+	if host != nil && !kind.Select(env, host) && kind.Unsynced {
+		return nil, nil, nil
+	}
+	virtualKey := key
+	if host != nil {
+		mapped, ok := kind.VirtualKey(env, host)
+		if !ok {
+			return nil, nil, nil
+		}
+		virtualKey = mapped
+	}
+	if !kind.Unsynced {
+		return cached(kind.virtualInformer, virtualKey), host, nil
+	}
+	if host == nil {
+		return nil, nil, nil // what an uncached mirror leaves behind ends by itself
+	}
+	virtual, err = kind.virtual.get(ctx, virtualKey)
+	if apierrors.IsNotFound(err) {
+		return nil, host, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read virtual %s %s: %w", kind.Name, virtualKey.Name, err)
+	}
+	return virtual, host, nil
+}
+
+func (e *Engine) carryOut(ctx context.Context, kind *syncedKind, key resource.Key, virtual resource.Object, p plan.Plan) (time.Duration, error) {
+	if p.Event != nil && virtual != nil {
+		e.options.Recorder.Event(virtual, p.Event.Type, p.Event.Reason, p.Event.Message)
+	}
+	again := p.RequeueAfter
+	if p.Event != nil && p.Event.Reason == plan.ReasonNameTaken {
+		again = foreignRetry
+	}
+	for _, action := range p.Actions {
+		after, err := e.execute(ctx, kind, key, virtual, action)
+		if err != nil {
+			return 0, err
+		}
+		again = max(again, after)
+	}
+	return again, nil
+}
+
+func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key, virtual resource.Object, action plan.Action) (time.Duration, error) {
+	side := kind.virtual
+	if action.Side == plan.Host {
+		side = kind.host
+	}
+	var err error
+	switch action.Verb {
+	case plan.Create:
+		err = side.create(ctx, action.Want)
+	case plan.Patch:
+		var patch []byte
+		if patch, err = apply.Patch(action.Live, action.Want); err != nil || patch == nil {
+			return 0, err
+		}
+		err = side.patch(ctx, action.Live, action.Subresource, patch)
+	case plan.Bind:
+		err = side.bind(ctx, action.Live, action.Node)
+		if apierrors.IsConflict(err) {
+			err = nil // bound already; the cache will say so
+		}
+	case plan.Delete:
+		if held, confirmErr := e.mayDelete(ctx, kind, key, action); held || confirmErr != nil {
+			return 0, confirmErr
+		}
+		err = side.delete(ctx, action.Live, action.GracePeriodSeconds)
+		if apierrors.IsNotFound(err) {
+			err = nil
+		}
+	}
+	e.options.Metrics.writes.WithLabelValues(kind.Name, string(action.Side), string(action.Verb), outcome(err)).Inc()
+	if err == nil {
+		return 0, nil
+	}
+	if action.Verb == plan.Create && action.Side == plan.Host && apierrors.IsAlreadyExists(err) {
+		return e.meet(ctx, kind, key, virtual)
+	}
+	if action.Verb == plan.Create && action.Side == plan.Virtual && apierrors.IsAlreadyExists(err) {
+		return 0, errStale
+	}
+	if action.Side == plan.Host && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && virtual != nil {
+		e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostRejected", e.virtualText(key, action, err.Error()))
+	}
+	return 0, fmt.Errorf("%s %s %s for virtual %s/%s: %w", action.Verb, action.Side, kind.Name, key.Namespace, key.Name, err)
+}
+
+// meet decides anew with what really holds the host name that a create wanted: ours,
+// when the cache is behind or somebody took our label off, or somebody else's.
+func (e *Engine) meet(ctx context.Context, kind *syncedKind, key resource.Key, virtual resource.Object) (time.Duration, error) {
+	env := e.Env()
+	host, err := kind.host.get(ctx, kind.hostKey(env, key))
+	if err != nil {
+		return 0, fmt.Errorf("read host %s for virtual %s/%s: %w", kind.Name, key.Namespace, key.Name, err)
+	}
+	p := plan.Decide(env, kind.Kind, virtual, host)
+	for _, action := range p.Actions {
+		if action.Verb == plan.Create {
+			return 0, errStale
+		}
+	}
+	return e.carryOut(ctx, kind, key, virtual, p)
+}
+
+// mayDelete is the guard of deletions: orphans pass the breaker, and the end of a
+// virtual object whose host object is out of sight is confirmed by the host itself.
+func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.Key, action plan.Action) (held bool, err error) {
+	if action.Orphan {
+		uid := types.UID(action.Live.GetAnnotations()[resource.AnnotationUID])
+		allowed := e.breaker.Allow(kind.Name, uid, len(kind.hostInformer.GetStore().ListKeys()))
+		e.options.Metrics.held.WithLabelValues(kind.Name).Set(float64(e.breaker.Held(kind.Name)))
+		if !allowed {
+			klog.FromContext(ctx).Error(nil, "Host object kept: too many virtual objects are missing at once. If they are meant to be gone, delete their host objects by hand",
+				"kind", kind.Name, "hostName", action.Live.GetName(), "held", e.breaker.Held(kind.Name))
+		}
+		return !allowed, nil
+	}
+	if action.Side != plan.Virtual || kind.Direction != resource.ToHost {
+		return false, nil
+	}
+	env := e.Env()
+	hostKey := kind.hostKey(env, key)
+	if cached(kind.hostInformer, hostKey) != nil {
+		return false, nil
+	}
+	host, err := kind.host.get(ctx, hostKey)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return true, fmt.Errorf("confirm that host %s of virtual %s/%s is gone: %w", kind.Name, key.Namespace, key.Name, err)
+	case !resource.IsOurs(env, kind.Name, host) || host.GetAnnotations()[resource.AnnotationUID] != string(action.Live.GetUID()):
+		return false, nil
+	}
+	// It is there and ours, but our caches select by a label that it has lost.
+	_, err = e.carryOut(ctx, kind, key, action.Live, plan.Decide(env, kind.Kind, action.Live, host))
+	return true, err
+}
+
+// virtualText is a host's message about an object, in the tenant's words.
+func (e *Engine) virtualText(key resource.Key, action plan.Action, message string) string {
+	object := action.Want
+	if object == nil {
+		object = action.Live
+	}
+	message = strings.ReplaceAll(message, object.GetName(), key.Name)
+	return strings.ReplaceAll(message, e.options.Env.HostNamespace, key.Namespace)
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case apierrors.IsConflict(err):
+		return "conflict"
+	case apierrors.IsNotFound(err):
+		return "not_found"
+	case apierrors.IsAlreadyExists(err):
+		return "already_exists"
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		return "rejected"
+	default:
+		return "error"
+	}
+}
