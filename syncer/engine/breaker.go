@@ -6,12 +6,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-const (
-	// breakerFloor is how many orphans of one kind may always be deleted.
-	breakerFloor = 20
-	// breakerShare is the share of a kind's host objects that may go as orphans, beyond the floor.
-	breakerShare = 0.3
-)
+// Breaker says how many orphans (host objects whose virtual objects are simply not
+// there) of one kind may be deleted in the life of a process: MinObjects always, and
+// beyond that Share of all host objects of the kind. Share 1 is no limit.
+type Breaker struct {
+	MinObjects int
+	Share      float64
+}
 
 // breaker stops the deletion of host objects whose virtual objects are simply not
 // there, when an implausible share of them would go at once: the sign of an etcd that
@@ -19,14 +20,16 @@ const (
 // in the virtual cluster do not count. What it holds stays held until a restart with
 // sound data.
 type breaker struct {
+	limits    Breaker
 	mu        sync.Mutex
 	witnessed map[types.UID]struct{}
 	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
 	held      map[string]map[types.UID]struct{}
 }
 
-func newBreaker() *breaker {
+func newBreaker(limits Breaker) *breaker {
 	return &breaker{
+		limits:    limits,
 		witnessed: map[types.UID]struct{}{},
 		orphans:   map[string]map[types.UID]struct{}{},
 		held:      map[string]map[types.UID]struct{}{},
@@ -64,7 +67,7 @@ func (b *breaker) Allow(kind string, uid types.UID, total int) bool {
 		return true
 	}
 	// total shrinks as orphans go; what went counts as part of the whole.
-	if limit := max(breakerFloor, int(breakerShare*float64(total+len(passed)))); len(passed) >= limit {
+	if limit := max(b.limits.MinObjects, int(b.limits.Share*float64(total+len(passed)))); b.limits.Share < 1 && len(passed) >= limit {
 		b.held[kind][uid] = struct{}{}
 		return false
 	}

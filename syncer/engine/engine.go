@@ -26,6 +26,7 @@ type Options struct {
 	Metrics  *Metrics // nil: not measured
 	// Workers is how many objects of one kind are worked on at once; 0 is 16.
 	Workers int
+	Breaker Breaker
 	Now     func() time.Time // nil: time.Now
 }
 
@@ -59,7 +60,7 @@ func New(options Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: options, kinds: map[string]*syncedKind{}, kindNamed: map[string]*syncedKind{},
-		references: newReferences(), breaker: newBreaker(),
+		references: newReferences(), breaker: newBreaker(options.Breaker),
 	}
 	for _, kind := range options.Kinds {
 		synced, err := newSyncedKind(kind, options)
