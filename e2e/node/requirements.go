@@ -1,0 +1,82 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// searchPath is where Debian puts the programs; a test may have a shorter PATH.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// cniPlugins is where Debian's containernetworking-plugins puts its programs.
+const cniPlugins = "/usr/lib/cni"
+
+// tools are the programs of the machine that a node needs, and Debian's package of
+// each. scripts/e2e-packages lists the same packages; a test compares the two.
+func tools() map[string]string {
+	return map[string]string{
+		"containerd":               "containerd",
+		"containerd-shim-runc-v2":  "containerd",
+		"ctr":                      "containerd",
+		"runc":                     "runc",
+		cniPlugins + "/bridge":     "containernetworking-plugins",
+		cniPlugins + "/portmap":    "containernetworking-plugins",
+		cniPlugins + "/host-local": "containernetworking-plugins",
+		cniPlugins + "/loopback":   "containernetworking-plugins",
+		"iptables":                 "iptables",
+		"conntrack":                "conntrack",
+		"ip":                       "iproute2",
+		"nsenter":                  "util-linux",
+		"unshare":                  "util-linux",
+		"mount":                    "mount",
+		"busybox":                  "busybox-static",
+	}
+}
+
+// Requirements says in one line what is missing to run real nodes here.
+func Requirements() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("real nodes need root: namespaces, mounts and cgroups")
+	}
+	var missing []string
+	packages := map[string]bool{}
+	for tool, debian := range tools() {
+		if _, err := findTool(tool); err != nil && !packages[debian] {
+			packages[debian] = true
+			missing = append(missing, debian)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("real nodes need Debian packages that are missing: apt-get install --no-install-recommends %s", joinSorted(missing))
+	}
+	if _, err := findHierarchies("/proc/self/mountinfo"); err != nil {
+		return fmt.Errorf("real nodes need cgroups: %w", err)
+	}
+	return nil
+}
+
+// findTool looks a program up in searchPath rather than in PATH.
+func findTool(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return exec.LookPath(name)
+	}
+	for _, dir := range filepath.SplitList(searchPath) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: not in %s", name, searchPath)
+}
+
+// environment is that of every program: nothing of the caller's leaks in, a proxy
+// or a KUBECONFIG least of all.
+func environment() []string {
+	return []string{"PATH=" + searchPath, "HOME=/root", "LANG=C.UTF-8"}
+}
+
+func joinSorted(words []string) string {
+	return strings.Join(sorted(words), " ")
+}
