@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"nestling.dev/nestling/pkg/version"
+)
+
+func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = Main(t.Context(), args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestBadInputIsOneLineAndCode2(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown command":       {[]string{"manifest", "a"}, `nestling: unknown command "manifest" for "nestling" Did you mean this? manifests`},
+		"an unknown flag":          {[]string{"manifests", "a", "--nope"}, `nestling: unknown flag: --nope`},
+		"no name":                  {[]string{"manifests"}, `nestling: accepts 1 arg(s), received 0`},
+		"a name that is no label":  {[]string{"manifests", "A_b"}, `nestling: NAME: "A_b" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends)`},
+		"a namespace that is none": {[]string{"manifests", "a", "-n", "x/y"}, `nestling: --namespace: "x/y" is not a DNS label`},
+		"a size that is none":      {[]string{"manifests", "a", "--storage-size", "big"}, `nestling: --storage-size: "big" is not a quantity such as 5Gi`},
+		"an unknown output":        {[]string{"version", "-o", "xml"}, `nestling: --output: "xml" is not json or yaml`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := run(t, test.args...)
+			require.Equal(t, exitBadInput, code)
+			require.Empty(t, stdout)
+			require.Equal(t, test.want+"\n", stderr)
+		})
+	}
+}
+
+// The command prints what is in manifests/ of the repository.
+func TestManifestsAreTheRenderedOnes(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile("../../manifests/base/nestling.yaml")
+	require.NoError(t, err)
+	code, stdout, stderr := run(t, "manifests", "team-a", "-n", "tenants")
+	require.Zero(t, code, stderr)
+	require.Empty(t, cmp.Diff(string(want), stdout))
+}
+
+func TestManifestsFlags(t *testing.T) {
+	t.Parallel()
+	_, stdout, _ := run(t, "manifests", "a", "--ephemeral", "--namespaced", "--image", "example.org/n:1")
+	require.Contains(t, stdout, "emptyDir: {}")
+	require.Contains(t, stdout, "image: example.org/n:1")
+	require.Contains(t, stdout, "namespace: default")
+	require.NotContains(t, stdout, "ClusterRole")
+	require.NotContains(t, stdout, "PersistentVolumeClaim")
+
+	_, stdout, _ = run(t, "manifests", "a", "--fs-group=-1", "--storage-class", "fast", "--storage-size=9Gi", "--keep-volume")
+	require.NotContains(t, stdout, "fsGroup")
+	require.Contains(t, stdout, "storageClassName: fast")
+	require.Contains(t, stdout, "storage: 9Gi")
+	require.Contains(t, stdout, "whenDeleted: Retain")
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	code, stdout, _ := run(t, "version")
+	require.Zero(t, code)
+	require.True(t, strings.HasPrefix(stdout, "nestling v"), stdout)
+	require.Equal(t, 1, strings.Count(stdout, "\n"))
+
+	_, stdout, _ = run(t, "version", "-o", "json")
+	var info version.Info
+	require.NoError(t, json.Unmarshal([]byte(stdout), &info))
+	require.Equal(t, version.Get(), info)
+}
