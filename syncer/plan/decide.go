@@ -97,7 +97,7 @@ func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object
 	if !kind.Select(env, virtual) {
 		return Plan{}
 	}
-	if kind.Mortal && (kind.Node(virtual) != "" || env.View.Created(virtual.GetUID())) {
+	if kind.Mortal && (kind.Began(virtual) || env.View.Created(virtual.GetUID())) {
 		return finish(virtual, "host object is lost")
 	}
 	if reason := kind.Wait(env, virtual); reason != "" {
@@ -159,9 +159,9 @@ func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		return nil, err
 	}
 	desired = resource.Stamp(env, kind.Name, virtual, desired)
-	base := clone(host)
-	resource.MergeMeta(desired, base)
-	want := kind.MergeHost(env, desired, base)
+	// Kinds see the live metadata as it was written last, which some read as a record.
+	want := kind.MergeHost(env, desired, clone(host))
+	resource.MergeMeta(desired, want)
 	if equality.Semantic.DeepEqual(host, want) {
 		return nil, nil
 	}

@@ -24,6 +24,7 @@ type Kind struct {
 	VirtualKey   func(env Env, host Object) (Key, bool)
 	MergeVirtual func(env Env, virtual, host Object) Object
 	Node         func(object Object) string
+	Began        func(virtual Object) bool
 }
 
 // Erase is the Kind of a Spec, with the defaults that Spec documents.
@@ -94,6 +95,10 @@ func (s Spec[T]) Erase() Kind {
 	}
 	if s.Node != nil {
 		kind.Node = func(object Object) string { return s.Node(object.(T)) }
+	}
+	kind.Began = func(virtual Object) bool { return kind.Node(virtual) != "" }
+	if s.Began != nil {
+		kind.Began = func(virtual Object) bool { return s.Began(virtual.(T)) }
 	}
 	return kind
 }

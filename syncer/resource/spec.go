@@ -44,8 +44,10 @@ type Spec[T Object] struct {
 	// Stamp, and without fields that the host fills in. An error of type *Rejection
 	// is shown to the user and not tried again until the object changes.
 	ToHost func(env Env, virtual T) (T, error)
-	// MergeHost is live, a host object, with all that the virtual side owns taken from
-	// desired; metadata is merged already. Nil: live is left as it is.
+	// MergeHost is live, a copy of the host object that it may change, with all that the
+	// virtual side owns taken from desired. Metadata is merged by MergeMeta after it, so
+	// annotations of ours in live still tell what was written last. Nil: live is left as
+	// it is.
 	MergeHost func(env Env, desired, live T) T
 	// HostParts splits an update of live to want into the writes that it takes, in
 	// order: some fields change through subresources only. Nil: one plain write.
@@ -62,6 +64,10 @@ type Spec[T Object] struct {
 	// Node is the node that the host object is bound to, empty for none; the virtual
 	// object is then bound to it through its binding subresource. Nil: not bindable.
 	Node func(object T) string
+	// Began (Mortal only) reports whether the virtual object shows by itself that its
+	// host object was there: one that is missing then is lost, and not made again.
+	// Nil: it has a Node.
+	Began func(virtual T) bool
 
 	// Mortal kinds die with their host object: one that is lost is not made again,
 	// the virtual object is deleted. Deletion is graceful and mirrored both ways.
