@@ -3,82 +3,229 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
 
-	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/apiserver/pkg/server/healthz"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/server/egressselector"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-
-	"nestling.dev/nestling/pkg/pki"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 )
 
-// AdmissionPlugin is an admission plugin compiled into the API server.
-type AdmissionPlugin struct {
-	Name string
-	New  admission.Factory
-}
-
-// APIServerOptions configure one API server.
-type APIServerOptions struct {
-	EtcdEndpoint string      // "unix://…" of the etcd member
-	PKI          *pki.Bundle // identity of the cluster
-	Dir          string      // certificates and keys are written here: mode 0700, files 0600
-
-	BindAddress net.IP       // default 0.0.0.0
-	Port        int          // default 8443
-	Listener    net.Listener // instead of BindAddress and Port, if set; Run closes it
-
-	// AdvertiseAddress and the port become the endpoints of default/kubernetes.
-	AdvertiseAddress net.IP
-
-	ServiceCIDR   string   // range of virtual ClusterIPs; default 10.0.0.0/16
-	ServiceIP     net.IP   // of default/kubernetes; nil means the first of ServiceCIDR
-	ClusterDomain string   // default cluster.local
-	SANs          []string // more names and IPs of the serving certificate
-
-	// Kubelet connects to the kubelet API of every node, whatever its address.
-	// Nil dials the node's address, as upstream does.
-	Kubelet func(ctx context.Context, network, address string) (net.Conn, error)
-
-	// MutatingLast are admission plugins that run after all other mutating
-	// ones, webhooks included, in this order.
-	MutatingLast []AdmissionPlugin
-
-	// ReadyChecks extend /readyz. They do not delay the component's own ready.
-	ReadyChecks []healthz.HealthChecker
-
-	// Metrics serves /metrics in place of upstream's handler, if set.
-	Metrics http.Handler
-
-	// ExtraArgs are flags of kube-apiserver by name, without dashes. They win
-	// over everything that the other options say.
-	ExtraArgs map[string]string
-}
-
 // APIServer is upstream's kube-apiserver as a component.
-type APIServer struct{ opts APIServerOptions }
+type APIServer struct {
+	opts    APIServerOptions
+	serving atomic.Pointer[serving]
+}
+
+// serving is what is known once the server listens.
+type serving struct {
+	port     int
+	loopback *rest.Config
+}
 
 // NewAPIServer checks the options. Nothing is listened on or written before Run.
-func NewAPIServer(opts APIServerOptions) (*APIServer, error) { return &APIServer{opts: opts}, nil }
+func NewAPIServer(opts APIServerOptions) (*APIServer, error) {
+	completed, err := opts.complete()
+	if err != nil {
+		return nil, err
+	}
+	return &APIServer{opts: completed}, nil
+}
 
 // Name of the component.
 func (s *APIServer) Name() string { return "apiserver" }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends, and then until open requests have ended, which for
+// watches takes as long as the grace period in the flags. ready is called when
+// /readyz passes, without the additional ReadyChecks: those may be waiting for
+// components that start later.
 func (s *APIServer) Run(ctx context.Context, ready func()) error {
-	return errors.New("apiserver: not written yet")
+	listener, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // a second close, if upstream got so far
+
+	server, loopback, err := s.build(ctx, listener)
+	if err != nil {
+		return err
+	}
+	prepared, err := server.PrepareRun()
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	s.serving.Store(&serving{port: listener.Addr().(*net.TCPAddr).Port, loopback: loopback})
+
+	// Run ends when ctx does; awaiting readiness must end when Run does.
+	starting, cancel := context.WithCancel(ctx)
+	announced := make(chan struct{})
+	go func() {
+		defer close(announced)
+		if s.awaitReady(starting, loopback) == nil {
+			ready()
+		}
+	}()
+	err = prepared.Run(ctx)
+	cancel()
+	<-announced
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// listen binds the port before anything is written or built, so that the most
+// common mistake costs nothing and has one clear line.
+func (s *APIServer) listen(ctx context.Context) (net.Listener, error) {
+	if s.opts.Listener != nil {
+		return s.opts.Listener, nil
+	}
+	address := net.JoinHostPort(s.opts.BindAddress.String(), strconv.Itoa(s.opts.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("address %s is in use by another process", address)
+	case err != nil:
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// build makes upstream's chain of three API servers.
+func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregatorapiserver.APIAggregator, *rest.Config, error) {
+	files, err := s.opts.writeFiles()
+	if err != nil {
+		return nil, nil, err
+	}
+	run := options.NewServerRunOptions()
+	flagSets := run.Flags()
+	if err := setFlags(&flagSets, s.opts.flags(files), s.opts.ExtraArgs); err != nil {
+		return nil, nil, err
+	}
+	run.SecureServing.Listener = listener
+	s.opts.register(run.Admission.GenericAdmission)
+
+	completedOptions, err := run.Complete(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("options: %w", err)
+	}
+	if errs := completedOptions.Validate(); len(errs) > 0 {
+		return nil, nil, fmt.Errorf("options: %w", utilerrors.NewAggregate(errs))
+	}
+	config, err := app.NewConfig(completedOptions)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure: %w", err)
+	}
+	s.adjust(config)
+	completed, err := config.Complete()
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure: %w", err)
+	}
+	server, err := app.CreateServerChain(completed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("build: %w", err)
+	}
+	if err := s.extend(server); err != nil {
+		return nil, nil, err
+	}
+	return server, config.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig, nil
+}
+
+// adjust sets what has no flag.
+func (s *APIServer) adjust(config *app.Config) {
+	if s.opts.ServiceIP != nil {
+		config.KubeAPIs.Extra.APIServerServiceIP = s.opts.ServiceIP
+	}
+	if dial := s.opts.Kubelet; dial != nil {
+		config.KubeAPIs.Extra.KubeletClientConfig.Lookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
+			return dial, nil
+		}
+	}
+}
+
+// extend adds to the outermost server of the chain, which sees every request first.
+func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator) error {
+	if err := server.GenericAPIServer.AddReadyzChecks(s.opts.ReadyChecks...); err != nil {
+		return fmt.Errorf("add ready checks: %w", err)
+	}
+	if s.opts.Metrics != nil {
+		// Installing upstream's handler registered the metrics of the API
+		// server; only then may it go.
+		mux := server.GenericAPIServer.Handler.NonGoRestfulMux
+		mux.Unregister("/metrics")
+		mux.Handle("/metrics", s.opts.Metrics)
+	}
+	return nil
+}
+
+// readyInterval between two looks at /readyz while starting: a twentieth of
+// the time between the first request that can be answered and ready.
+const readyInterval = 20 * time.Millisecond
+
+func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error {
+	client, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return err
+	}
+	return wait.PollUntilContextCancel(ctx, readyInterval, true, func(ctx context.Context) (bool, error) {
+		request := client.RESTClient().Get().AbsPath("/readyz")
+		for _, check := range s.opts.ReadyChecks {
+			request = request.Param("exclude", check.Name())
+		}
+		status := 0
+		request.Do(ctx).StatusCode(&status)
+		return status == http.StatusOK, nil
+	})
 }
 
 // ClientConfig connects to this server as user, with a client certificate of
-// its own. It can be called once the server is ready.
+// its own and without a client-side rate limit. It can be called once the
+// server is ready.
 func (s *APIServer) ClientConfig(user string, groups ...string) (*rest.Config, error) {
-	return nil, errors.New("apiserver: not written yet")
+	serving := s.serving.Load()
+	if serving == nil {
+		return nil, errors.New("the API server is not ready")
+	}
+	cert, key, err := s.opts.PKI.Issue(clientLeaf(user, groups))
+	if err != nil {
+		return nil, err
+	}
+	return &rest.Config{
+		Host: serving.loopback.Host,
+		TLSClientConfig: rest.TLSClientConfig{
+			CAData:   s.opts.PKI.CAPEM(),
+			CertData: cert,
+			KeyData:  key,
+		},
+		QPS: -1, // the API server's own fairness is the limit
+	}, nil
 }
 
 // LoopbackConfig connects as the API server itself: system:masters, and
-// "system:apiserver" in the audit. For the API server's own plugins only.
-func (s *APIServer) LoopbackConfig() *rest.Config { return nil }
+// "system:apiserver" in the audit. It is for the API server's own plugins, and
+// nil before the server is ready.
+func (s *APIServer) LoopbackConfig() *rest.Config {
+	if serving := s.serving.Load(); serving != nil {
+		return rest.CopyConfig(serving.loopback)
+	}
+	return nil
+}
 
 // Port that it listens on, once ready.
-func (s *APIServer) Port() int { return s.opts.Port }
+func (s *APIServer) Port() int {
+	if serving := s.serving.Load(); serving != nil {
+		return serving.port
+	}
+	return s.opts.Port
+}

@@ -3,11 +3,19 @@
 package controlplanetest
 
 import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 
+	embeddedetcd "nestling.dev/nestling/embedded-etcd"
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/lifecycle"
 	"nestling.dev/nestling/pkg/pki"
 )
 
@@ -24,9 +32,91 @@ type Server struct {
 	API    *controlplane.APIServer
 }
 
-// Start runs a server until the test ends. Several can run in one process.
+// advertised is an address for documentation (RFC 5737): endpoints may not be
+// on a loopback address, and nobody connects to this one.
+const advertised = "192.0.2.1"
+
+// startTimeout is for a machine that builds something else at the same time.
+const startTimeout = time.Minute
+
+// Start runs a server until the test ends. Several can run in one process; a
+// TestMain that wants one for all its tests uses Run.
 func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
-	t.Fatal("controlplanetest: not written yet")
-	return nil
+	server, stop, err := Run(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("stop the test server: %v", err)
+		}
+	})
+	return server
+}
+
+// Run starts a server; stop ends it, waits for it and removes its data.
+func Run(opts Options) (server *Server, stop func() error, err error) {
+	if err := controlplane.SetGlobals(controlplane.Globals{}); err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp("", "controlplane") // a test's own directory is too deep for a socket
+	if err != nil {
+		return nil, nil, err
+	}
+	bundle, err := pki.New(time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+
+	etcd := embeddedetcd.New(embeddedetcd.Options{DataDir: filepath.Join(dir, "etcd"), UnsafeNoFsync: true})
+	apiOptions := controlplane.APIServerOptions{
+		EtcdEndpoint:     etcd.Endpoint(),
+		PKI:              bundle,
+		Dir:              filepath.Join(dir, "apiserver"),
+		Listener:         listener,
+		AdvertiseAddress: net.ParseIP(advertised),
+	}
+	if opts.Configure != nil {
+		opts.Configure(&apiOptions)
+	}
+	api, err := controlplane.NewAPIServer(apiOptions)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended, ready := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- lifecycle.Run(ctx, []lifecycle.Component{etcd, api}, lifecycle.Options{
+			StopTimeout: startTimeout,
+			Observe: func(name string, phase lifecycle.Phase, _ time.Duration) {
+				if name == api.Name() && phase == lifecycle.Ready {
+					close(ready)
+				}
+			},
+		})
+	}()
+	stop = func() error {
+		cancel()
+		err := <-ended
+		_ = os.RemoveAll(dir)
+		return err
+	}
+	select {
+	case <-ready:
+	case err := <-ended:
+		cancel()
+		_ = os.RemoveAll(dir)
+		return nil, nil, err
+	case <-time.After(startTimeout):
+		return nil, nil, context.DeadlineExceeded
+	}
+	config, err := api.ClientConfig("test-admin", "system:masters")
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Server{Config: config, PKI: bundle, API: api}, stop, nil
 }
