@@ -83,7 +83,7 @@ type Sync struct {
 	ServiceAccountTokens Tokens `json:"serviceAccountTokens,omitzero"`
 	// DeleteBreaker stops an implausible deletion on the host.
 	DeleteBreaker DeleteBreaker `json:"deleteBreaker,omitzero"`
-	// Workers is how many objects are written at once.
+	// Workers is how many objects of one kind are worked on at once.
 	Workers int `json:"workers,omitempty"`
 }
 
@@ -101,13 +101,13 @@ type Tokens struct {
 	RotateAt float64 `json:"rotateAt,omitempty"`
 }
 
-// DeleteBreaker opens when more than MinObjects, and more than Share of all that the tenant has on the host, would
-// be deleted at once because their virtual objects are gone. It keeps a lost or restored etcd from taking the
-// workloads with it.
+// DeleteBreaker limits how many host objects of one kind may be deleted, in the life of a process, because their
+// virtual objects are simply not there: MinObjects always, and beyond that Share of all the tenant has. Deletions that
+// the process saw happen do not count. It keeps a lost or restored etcd from taking the workloads with it.
 type DeleteBreaker struct {
-	// MinObjects is a count; below it nothing is implausible.
+	// MinObjects is a count.
 	MinObjects int `json:"minObjects,omitempty"`
-	// Share is a fraction; 1 turns the breaker off.
+	// Share is a fraction; 1 is no limit.
 	Share float64 `json:"share,omitempty"`
 }
 

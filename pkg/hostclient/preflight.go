@@ -1,0 +1,134 @@
+package hostclient
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Needs is what a tenant needs of its host.
+type Needs struct {
+	Tenant    string
+	Namespace string
+	// Anchor is the ConfigMap that owns what the process makes; Service is in front of the tenant's API.
+	Anchor, Service string
+	// Required are rights in the namespace: without them the process does not start. Role is where they are granted.
+	Required []rbacv1.PolicyRule
+	Role     string
+	// Optional are rights on cluster-wide resources: without them something degrades.
+	Optional []rbacv1.PolicyRule
+}
+
+// Host is what a check found.
+type Host struct {
+	Anchor  *corev1.ConfigMap
+	Service *corev1.Service
+	// Missing are the optional rights that the host does not grant.
+	Missing []Right
+}
+
+// May says whether the host grants an optional right on a resource.
+func (h *Host) May(verb, group, resource string) bool {
+	for _, right := range h.Missing {
+		if right.Verb == verb && right.Group == group && right.Resource == resource {
+			return false
+		}
+	}
+	return true
+}
+
+// Check asks the host for all that a tenant needs, all at once: it costs one round trip where nothing is missing. The
+// error is the first thing to mend, an *UnreachableError if nobody answered.
+func Check(ctx context.Context, host kubernetes.Interface, server string, needs Needs) (*Host, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	c := checker{host: host, server: server, needs: needs}
+
+	var found Host
+	var missing []Right
+	errs := concurrently(
+		func() error { return c.namespace(ctx) },
+		func() (err error) { missing, err = c.missing(ctx, needs.Required); return err },
+		func() (err error) { found.Missing, err = c.denied(ctx, "", rights(needs.Optional)); return err },
+		func() (err error) { found.Anchor, err = c.anchor(ctx); return err },
+		func() (err error) { found.Service, err = c.service(ctx); return err },
+	)
+	// In this order: each can be the cause of those after it.
+	for i, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+		if i == 1 && len(missing) > 0 {
+			return nil, c.forbidden(ctx, missing)
+		}
+	}
+	return &found, nil
+}
+
+type checker struct {
+	host   kubernetes.Interface
+	server string
+	needs  Needs
+}
+
+// namespace is content when we may not look: the check of the rights says so better.
+func (c *checker) namespace(ctx context.Context) error {
+	namespace, err := c.host.CoreV1().Namespaces().Get(ctx, c.needs.Namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("host: namespace %q does not exist: create it (kubectl create namespace %s) and apply the tenant's manifests",
+			c.needs.Namespace, c.needs.Namespace)
+	case err != nil:
+		return answer(c.server, fmt.Sprintf("read namespace %q", c.needs.Namespace), err)
+	case namespace.DeletionTimestamp != nil:
+		return fmt.Errorf("host: namespace %q is being deleted: wait until it is gone, or choose another", c.needs.Namespace)
+	}
+	return nil
+}
+
+func (c *checker) anchor(ctx context.Context) (*corev1.ConfigMap, error) {
+	anchor, err := c.host.CoreV1().ConfigMaps(c.needs.Namespace).Get(ctx, c.needs.Anchor, metav1.GetOptions{})
+	if err != nil {
+		return nil, c.object("ConfigMap", c.needs.Anchor, err)
+	}
+	if anchor.DeletionTimestamp != nil {
+		return nil, fmt.Errorf("host: ConfigMap %q in namespace %q is being deleted, and tenant %q with it", anchor.Name, anchor.Namespace, c.needs.Tenant)
+	}
+	return anchor, nil
+}
+
+func (c *checker) service(ctx context.Context) (*corev1.Service, error) {
+	service, err := c.host.CoreV1().Services(c.needs.Namespace).Get(ctx, c.needs.Service, metav1.GetOptions{})
+	if err != nil {
+		return nil, c.object("Service", c.needs.Service, err)
+	}
+	return service, nil
+}
+
+// object is the error for something that the manifests make.
+func (c *checker) object(kind, name string, err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("host: %s %q is missing in namespace %q: apply the tenant's manifests again (nestling manifests %s -n %s)",
+			kind, name, c.needs.Namespace, c.needs.Tenant, c.needs.Namespace)
+	}
+	return answer(c.server, fmt.Sprintf("read %s %q in namespace %q", kind, name, c.needs.Namespace), err)
+}
+
+// concurrently returns the results in the order of the tasks.
+func concurrently(tasks ...func() error) []error {
+	errs := make([]error, len(tasks))
+	var group sync.WaitGroup
+	for i, task := range tasks {
+		group.Go(func() { errs[i] = task() })
+	}
+	group.Wait()
+	return errs
+}
