@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	embeddedetcd "nestling.dev/nestling/embedded-etcd"
+	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
+	"nestling.dev/nestling/pkg/deploy"
+	"nestling.dev/nestling/pkg/hostclient"
+	"nestling.dev/nestling/pkg/lifecycle"
+	"nestling.dev/nestling/pkg/metrics"
+	"nestling.dev/nestling/pkg/pki"
+	"nestling.dev/nestling/pkg/version"
+	"nestling.dev/nestling/syncer"
+)
+
+// stopTimeout bounds the whole ordered stop. The StatefulSet grants 15 s.
+const stopTimeout = 10 * time.Second
+
+// syncerUser is who the syncer is to the tenant's API and in its audit log.
+const syncerUser = "nestling:syncer"
+
+// server is what the components of one run share. Each field is set by one component
+// before it is ready, and read by later ones only.
+type server struct {
+	config  config.Completed
+	names   deploy.Names
+	metrics *metrics.Metrics
+
+	hostConfig *rest.Config
+	host       kubernetes.Interface
+	owner      metav1.OwnerReference
+	serviceIP  net.IP // of default/kubernetes: the ClusterIP of the tenant's host Service
+
+	pki       *pki.Bundle
+	etcd      *embeddedetcd.Member
+	kubelet   *kubeletapi.Server
+	apiServer *controlplane.APIServer
+	syncer    atomic.Pointer[syncer.Syncer] // read by requests that may come before it is there
+}
+
+// Run runs the tenant until ctx ends, then stops everything in order. A failure of
+// one component is returned after the others have been stopped.
+func Run(ctx context.Context, completed config.Completed) error {
+	start := time.Now()
+	debug.SetGCPercent(completed.Runtime.GOGC)
+	if err := controlplane.SetGlobals(controlplane.Globals{Verbosity: completed.Log.Verbosity}); err != nil {
+		return err
+	}
+	s := &server{
+		config:  completed,
+		names:   deploy.Names{Tenant: completed.Tenant, Namespace: completed.Host.Namespace},
+		metrics: metrics.New(version.Get().Version),
+	}
+	logger := klog.FromContext(ctx)
+	components := []lifecycle.Component{
+		lifecycle.New("host", s.runHost),
+		lifecycle.New("pki", s.runPKI),
+		lifecycle.New("etcd", s.runEtcd),
+		lifecycle.New("kubelet-api", s.runKubeletAPI),
+		lifecycle.New("apiserver", s.runAPIServer),
+		lifecycle.New("kubeconfig", s.runKubeconfig),
+		lifecycle.New("controller-manager", s.runControllerManager),
+		lifecycle.New("syncer", s.runSyncer),
+	}
+	return lifecycle.Run(ctx, components, lifecycle.Options{
+		StopTimeout: stopTimeout,
+		Observe: func(name string, phase lifecycle.Phase, took time.Duration) {
+			if phase == lifecycle.Ready {
+				s.metrics.ObserveStart(name, took)
+			}
+			logger.Info("Component", "name", name, "phase", phase, "took", took.Round(time.Millisecond), "since", time.Since(start).Round(time.Millisecond))
+		},
+	})
+}
+
+// once is the Run of a component that has nothing to keep running.
+func once(ctx context.Context, ready func(), do func() error) error {
+	if err := do(); err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// runHost finds out whether the host has what a tenant needs.
+func (s *server) runHost(ctx context.Context, ready func()) error {
+	return once(ctx, ready, func() (err error) {
+		s.hostConfig, err = hostclient.New(hostclient.Options{Kubeconfig: s.config.Host.Kubeconfig, Tenant: s.config.Tenant})
+		if err != nil {
+			return err
+		}
+		if s.host, err = kubernetes.NewForConfig(s.hostConfig); err != nil {
+			return fmt.Errorf("host: %w", err)
+		}
+		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, hostclient.Needs{
+			Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
+			Anchor: s.names.Anchor(), Service: s.config.Host.Service,
+			Required: deploy.Rules(s.config.Host.Namespace), Role: s.config.Tenant,
+			Optional: deploy.ClusterRules(),
+		})
+		if err != nil {
+			return err
+		}
+		for _, right := range found.Missing {
+			klog.FromContext(ctx).Info("The host does not grant an optional right; what needs it degrades", "verb", right.Verb, "group", right.Group, "resource", right.Resource)
+		}
+		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
+		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
+		if s.serviceIP == nil {
+			return fmt.Errorf("host: Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
+				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
+		}
+		return nil
+	})
+}
+
+func (s *server) runPKI(ctx context.Context, ready func()) error {
+	return once(ctx, ready, func() (err error) {
+		s.pki, err = loadPKI(ctx, s.host, s.names, s.owner, time.Now())
+		return err
+	})
+}
+
+func (s *server) runEtcd(ctx context.Context, ready func()) error {
+	s.etcd = embeddedetcd.New(embeddedetcd.Options{
+		DataDir:       filepath.Join(s.config.DataDir, "etcd"),
+		Owner:         s.config.Host.Namespace + "/" + s.config.Tenant,
+		QuotaBytes:    s.config.Etcd.QuotaBytes,
+		UnsafeNoFsync: s.config.Etcd.UnsafeNoFsync,
+	})
+	return s.etcd.Run(ctx, ready)
+}
+
+func (s *server) runAPIServer(ctx context.Context, ready func()) error {
+	advertised := s.config.AdvertiseIP()
+	if advertised == nil {
+		return fmt.Errorf("apiServer.advertiseAddress is not set and this process has no POD_IP: set the address at which the tenant's pods reach it")
+	}
+	serviceRange := s.config.ServiceCIDR
+	if !serviceRange.IsValid() {
+		address, _ := netip.AddrFromSlice(s.serviceIP)
+		serviceRange = config.ServiceRange(address)
+	}
+	var err error
+	s.apiServer, err = controlplane.NewAPIServer(controlplane.APIServerOptions{
+		EtcdEndpoint: s.etcd.Endpoint(), PKI: s.pki, Dir: filepath.Join(s.config.DataDir, "pki"),
+		BindAddress: s.config.BindIP(), Port: s.config.APIServer.Port, AdvertiseAddress: advertised,
+		ServiceCIDR: serviceRange.String(), ServiceIP: s.serviceIP, ClusterDomain: s.config.ClusterDomain,
+		SANs:         s.sans(),
+		Kubelet:      s.kubelet.Dial,
+		MutatingLast: s.admissionPlugins(),
+		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer)},
+		Metrics:      s.metrics.Handler(),
+	})
+	if err != nil {
+		return err
+	}
+	return s.apiServer.Run(ctx, ready)
+}
+
+// sans are the names under which the tenant's API is reached through the host.
+func (s *server) sans() []string {
+	service, namespace := s.config.Host.Service, s.config.Host.Namespace
+	names := []string{
+		service, service + "." + namespace, service + "." + namespace + ".svc",
+		service + "." + namespace + ".svc." + s.config.ClusterDomain, serverHost(s.config.ServerURL),
+	}
+	names = append(names, s.config.APIServer.SANs...)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (s *server) runKubeconfig(ctx context.Context, ready func()) error {
+	return once(ctx, ready, func() error {
+		return keepKubeconfig(ctx, s.host, s.names, s.owner, s.pki, s.config.ServerURL, time.Now())
+	})
+}
+
+func (s *server) runControllerManager(ctx context.Context, ready func()) error {
+	manager, err := controlplane.NewControllerManager(controlplane.ControllerManagerOptions{
+		ClientConfig: func() (*rest.Config, error) {
+			return s.apiServer.ClientConfig(controlplane.ControllerManagerUser)
+		},
+		PKI: s.pki, Dir: filepath.Join(s.config.DataDir, "pki"),
+	})
+	if err != nil {
+		return err
+	}
+	return manager.Run(ctx, ready)
+}
+
+// checkSyncer is the part of /readyz that depends on the host.
+func (s *server) checkSyncer(*http.Request) error {
+	if running := s.syncer.Load(); running == nil || !running.HasSynced() {
+		return fmt.Errorf("the syncer's caches are not filled yet")
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
+	"nestling.dev/nestling/pkg/pki"
+	"nestling.dev/nestling/syncer"
+	"nestling.dev/nestling/syncer/engine"
+	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/resources"
+)
+
+// runSyncer starts the syncer once the virtual cluster has an identity: the UID of
+// its kube-system namespace, stamped on every host object.
+func (s *server) runSyncer(ctx context.Context, ready func()) error {
+	virtual, err := s.apiServer.ClientConfig(syncerUser, "system:masters")
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(virtual)
+	if err != nil {
+		return fmt.Errorf("virtual client: %w", err)
+	}
+	identity, err := identityOf(ctx, client)
+	if err != nil {
+		return err
+	}
+	running, err := syncer.New(syncer.Options{
+		Virtual: virtual, Host: s.hostConfig,
+		Env: resource.Env{
+			Tenant: s.config.Tenant, HostNamespace: s.config.Host.Namespace, Identity: string(identity),
+			Owner: s.owner, ClusterDomain: s.config.ClusterDomain,
+			APIServerIP: s.serviceIP.String(), APIServerPort: 443,
+			WorkloadServiceAccount: s.names.Workload(),
+		},
+		Kinds: resources.Options{
+			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
+			AllSecrets:    s.config.Sync.Secrets == config.SelectAll,
+		},
+		Workers:        s.config.Sync.Workers,
+		Breaker:        engine.Breaker{MinObjects: s.config.Sync.DeleteBreaker.MinObjects, Share: s.config.Sync.DeleteBreaker.Share},
+		RotateTokensAt: s.config.Sync.ServiceAccountTokens.RotateAt,
+		Registerer:     s.metrics.Registerer(),
+	})
+	if err != nil {
+		return err
+	}
+	s.syncer.Store(running)
+	return running.Run(ctx, ready)
+}
+
+// identityOf waits for the namespace that the API server makes at its first start.
+func identityOf(ctx context.Context, virtual kubernetes.Interface) (types.UID, error) {
+	var identity types.UID
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		namespace, err := virtual.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		identity = namespace.UID
+		return true, nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read virtual namespace %s, whose UID is the cluster's identity: %w", metav1.NamespaceSystem, err)
+	}
+	return identity, nil
+}
+
+// runKubeletAPI serves the kubelet API of every node to the API server.
+func (s *server) runKubeletAPI(ctx context.Context, ready func()) error {
+	certificate, key, err := s.pki.Issue(pki.Leaf{CommonName: "nestling:kubelet-api", Server: true, DNSNames: []string{"kubelet"}})
+	if err != nil {
+		return err
+	}
+	s.kubelet, err = kubeletapi.New(kubeletapi.Options{
+		Host: s.hostConfig, Resolver: kubeletapi.ResolverFunc(s.hostPod),
+		Certificate: certificate, Key: key, ClientCA: s.pki.CAPEM(), ClientName: controlplane.KubeletClientUser,
+	})
+	if err != nil {
+		return err
+	}
+	return s.kubelet.Run(ctx, ready)
+}
+
+var errNoSyncer = errors.New("the syncer has not started yet; try again")
+
+func (s *server) hostPod(namespace, name string) (kubeletapi.Target, error) {
+	running := s.syncer.Load()
+	if running == nil {
+		return kubeletapi.Target{}, errNoSyncer
+	}
+	pod, ok := running.HostPod(namespace, name)
+	if !ok {
+		return kubeletapi.Target{}, apierrors.NewNotFound(corev1.Resource("pods"), name)
+	}
+	return kubeletapi.Target{Namespace: pod.Namespace, Name: pod.Name, UID: types.UID(pod.UID), Containers: pod.Containers}, nil
+}
+
+// hostService is what a virtual Service in admission becomes on the host.
+func (s *server) hostService(virtual *corev1.Service) (*corev1.Service, error) {
+	running := s.syncer.Load()
+	if running == nil {
+		return nil, errNoSyncer
+	}
+	return running.HostService(virtual)
+}

@@ -1,0 +1,139 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+
+	"nestling.dev/nestling/syncer/engine"
+	"nestling.dev/nestling/syncer/naming"
+	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/resources"
+	"nestling.dev/nestling/syncer/tokens"
+)
+
+// Options of a tenant's syncer. Virtual, Host and Env are required.
+type Options struct {
+	Virtual, Host *rest.Config
+	Env           resource.Env
+	Kinds         resources.Options
+	Workers       int
+	Breaker       engine.Breaker
+	// RotateTokensAt is the fraction of its life at which a ServiceAccount token is
+	// renewed.
+	RotateTokensAt float64
+	Registerer     prometheus.Registerer // nil: not measured
+}
+
+// Syncer is a tenant's syncer.
+type Syncer struct {
+	engine      *engine.Engine
+	tokens      *tokens.Controller
+	broadcaster record.EventBroadcaster
+	sink        *typedcorev1.EventSinkImpl
+}
+
+// New makes a syncer and connects nothing yet.
+func New(options Options) (*Syncer, error) {
+	virtual, err := kubernetes.NewForConfig(options.Virtual)
+	if err != nil {
+		return nil, fmt.Errorf("virtual client: %w", err)
+	}
+	host, err := kubernetes.NewForConfig(options.Host)
+	if err != nil {
+		return nil, fmt.Errorf("host client: %w", err)
+	}
+	broadcaster := record.NewBroadcaster()
+	e, err := engine.New(engine.Options{
+		Virtual: options.Virtual, Host: options.Host, Env: options.Env,
+		Kinds:    resources.Registry(options.Kinds),
+		Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: engine.FieldManager}),
+		Metrics:  engine.NewMetrics(options.Registerer),
+		Workers:  options.Workers, Breaker: options.Breaker,
+	})
+	if err != nil {
+		broadcaster.Shutdown()
+		return nil, err
+	}
+	return &Syncer{
+		engine: e,
+		tokens: tokens.New(tokens.Options{
+			Virtual: virtual, Host: host,
+			Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
+			Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers,
+		}),
+		broadcaster: broadcaster,
+		sink:        &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")},
+	}, nil
+}
+
+// Name of the component.
+func (s *Syncer) Name() string { return "syncer" }
+
+// HasSynced reports whether the caches of both sides have been filled.
+func (s *Syncer) HasSynced() bool { return s.engine.HasSynced() }
+
+// Run syncs until ctx ends, and returns when everything it started has ended.
+func (s *Syncer) Run(ctx context.Context, ready func()) error {
+	s.broadcaster.StartRecordingToSink(s.sink)
+	defer s.broadcaster.Shutdown()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	defer group.Wait()
+	failed := make(chan error, 1)
+	group.Go(func() {
+		defer cancel()
+		if err := s.tokens.Run(ctx); err != nil {
+			failed <- err
+		}
+	})
+	err := s.engine.Run(ctx, ready)
+	cancel()
+	group.Wait()
+	select {
+	case tokensErr := <-failed:
+		return fmt.Errorf("tokens: %w", tokensErr)
+	default:
+		return err
+	}
+}
+
+// HostPod is a virtual pod's place on the host.
+type HostPod struct {
+	Namespace, Name string
+	UID             string   // of the virtual pod
+	Containers      []string // of the virtual pod: those that others injected on the host are not among them
+}
+
+// HostPod is where the virtual pod name in namespace runs. It is false for a pod that
+// there is not.
+func (s *Syncer) HostPod(namespace, name string) (HostPod, bool) {
+	env := s.engine.Env()
+	pod, ok := env.View.Virtual("pods", resource.Key{Namespace: namespace, Name: name}).(*corev1.Pod)
+	if !ok {
+		return HostPod{}, false
+	}
+	target := HostPod{Namespace: env.HostNamespace, Name: naming.Host(env.Tenant, namespace, name), UID: string(pod.UID)}
+	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		target.Containers = append(target.Containers, container.Name)
+	}
+	for _, container := range pod.Spec.EphemeralContainers {
+		target.Containers = append(target.Containers, container.Name)
+	}
+	return target, true
+}
+
+// HostService is what a virtual Service becomes on the host.
+func (s *Syncer) HostService(virtual *corev1.Service) (*corev1.Service, error) {
+	return resources.ServiceToHost(s.engine.Env(), virtual)
+}
