@@ -7,21 +7,27 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 
 	"nestling.dev/nestling/syncer/resource"
 )
 
-// Type is the content type of every patch.
-const Type = types.StrategicMergePatchType
+// Type is the content type of a kind's patches.
+func Type(kind resource.Kind) types.PatchType {
+	if kind.Atomic {
+		return types.MergePatchType
+	}
+	return types.StrategicMergePatchType
+}
 
-// Patch is the strategic merge patch that brings live to want and nothing else, on
+// Patch is the patch, of the kind's Type, that brings live to want and nothing else, on
 // the condition that the object is still the one that was observed: it carries the
 // UID, which the server refuses to change. It is nil if there is nothing to write.
 //
 // Both objects come from one cache entry, so whatever the server knows and this
 // process does not (fields of a newer Kubernetes) is in neither and stays untouched.
-func Patch(live, want resource.Object) ([]byte, error) {
+func Patch(kind resource.Kind, live, want resource.Object) ([]byte, error) {
 	before, err := json.Marshal(live)
 	if err != nil {
 		return nil, fmt.Errorf("encode live %T %s: %w", live, resource.KeyOf(live), err)
@@ -30,7 +36,12 @@ func Patch(live, want resource.Object) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode wanted %T %s: %w", want, resource.KeyOf(want), err)
 	}
-	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, want)
+	var patch []byte
+	if kind.Atomic {
+		patch, err = jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
+	} else {
+		patch, err = strategicpatch.CreateTwoWayMergePatch(before, after, want)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compare %T %s: %w", want, resource.KeyOf(want), err)
 	}

@@ -74,7 +74,7 @@ func (c *client) create(ctx context.Context, object resource.Object) error {
 }
 
 func (c *client) patch(ctx context.Context, live resource.Object, subresource string, patch []byte) error {
-	request := c.rest.Patch(apply.Type).NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
+	request := c.rest.Patch(apply.Type(c.kind)).NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
 		Resource(c.kind.Resource.Resource).Name(live.GetName())
 	if subresource != "" {
 		request = request.SubResource(subresource)

@@ -130,7 +130,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		err = side.create(ctx, action.Want)
 	case plan.Patch:
 		var patch []byte
-		if patch, err = apply.Patch(action.Live, action.Want); err != nil || patch == nil {
+		if patch, err = apply.Patch(kind.Kind, action.Live, action.Want); err != nil || patch == nil {
 			return 0, err
 		}
 		err = side.patch(ctx, action.Live, action.Subresource, patch)

@@ -159,6 +159,9 @@ func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		return nil, err
 	}
 	desired = resource.Stamp(env, kind.Name, virtual, desired)
+	if kind.Replace(desired, host) {
+		return []Action{{Side: Host, Verb: Delete, Live: host, Reason: "can't be changed in place"}}, nil
+	}
 	// Kinds see the live metadata as it was written last, which some read as a record.
 	want := kind.MergeHost(env, desired, clone(host))
 	resource.MergeMeta(desired, want)
@@ -224,6 +227,12 @@ func decideMirror(env resource.Env, kind resource.Kind, virtual, host resource.O
 	}
 	if !mine {
 		return Plan{} // the tenant's own object of that name
+	}
+	if kind.Replace(desired, virtual) {
+		if virtual.GetDeletionTimestamp() != nil {
+			return Plan{}
+		}
+		return Plan{Actions: []Action{{Side: Virtual, Verb: Delete, Live: virtual, Reason: "can't be changed in place"}}}
 	}
 	return Plan{Actions: updateVirtual(env, kind, virtual, desired)}
 }

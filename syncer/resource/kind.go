@@ -12,6 +12,7 @@ type Kind struct {
 	Mortal     bool
 	Unsynced   bool
 	HasStatus  bool
+	Atomic     bool
 
 	New          func() Object
 	Select       func(env Env, source Object) bool
@@ -19,6 +20,7 @@ type Kind struct {
 	Wait         func(env Env, virtual Object) string
 	ToHost       func(env Env, virtual Object) (Object, error)
 	MergeHost    func(env Env, desired, live Object) Object
+	Replace      func(desired, live Object) bool
 	HostParts    func(live, want Object) []Part[Object]
 	ToVirtual    func(env Env, host Object) (Object, error)
 	VirtualKey   func(env Env, host Object) (Key, bool)
@@ -31,13 +33,14 @@ type Kind struct {
 func (s Spec[T]) Erase() Kind {
 	kind := Kind{
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
-		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus,
+		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic,
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },
 		Refs:         func(Object) []Ref { return nil },
 		Wait:         func(Env, Object) string { return "" },
 		ToHost:       func(Env, Object) (Object, error) { return nil, nil },
 		MergeHost:    func(_ Env, _, live Object) Object { return live },
+		Replace:      func(_, _ Object) bool { return false },
 		HostParts:    func(_, want Object) []Part[Object] { return []Part[Object]{{Want: want}} },
 		ToVirtual:    func(Env, Object) (Object, error) { return nil, nil },
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
@@ -66,6 +69,9 @@ func (s Spec[T]) Erase() Kind {
 		kind.MergeHost = func(env Env, desired, live Object) Object {
 			return s.MergeHost(env, desired.(T), live.(T))
 		}
+	}
+	if s.Replace != nil {
+		kind.Replace = func(desired, live Object) bool { return s.Replace(desired.(T), live.(T)) }
 	}
 	if s.HostParts != nil {
 		kind.HostParts = func(live, want Object) []Part[Object] {

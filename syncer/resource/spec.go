@@ -49,6 +49,10 @@ type Spec[T Object] struct {
 	// annotations of ours in live still tell what was written last. Nil: live is left as
 	// it is.
 	MergeHost func(env Env, desired, live T) T
+	// Replace reports whether live can't be brought to desired, because they differ in a
+	// field that the API lets nobody change: it is deleted, and made anew when it is gone.
+	// In ToHost kinds live is the host object, in FromHost kinds the virtual one. Nil: never.
+	Replace func(desired, live T) bool
 	// HostParts splits an update of live to want into the writes that it takes, in
 	// order: some fields change through subresources only. Nil: one plain write.
 	HostParts func(live, want T) []Part[T]
@@ -76,6 +80,10 @@ type Spec[T Object] struct {
 	Unsynced bool
 	// NoStatus kinds have no status subresource.
 	NoStatus bool
+	// Atomic kinds have lists that repeat the key by which a strategic merge tells their
+	// elements apart (a Service's port 53, once for UDP and once for TCP): their lists
+	// are written whole.
+	Atomic bool
 }
 
 // Part is one write of an update: the object as it is wanted after it, and the
