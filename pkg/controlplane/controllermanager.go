@@ -3,14 +3,27 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app/config"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
 	"nestling.dev/nestling/pkg/pki"
 )
 
-// ControllerManagerUser is the user name upstream's RBAC defaults grant the
-// controller manager's rights to.
+// ControllerManagerUser is the user name to which upstream's RBAC defaults
+// grant the controller manager's rights.
 const ControllerManagerUser = "system:kube-controller-manager"
 
 // ControllerManagerOptions configure the controller manager.
@@ -36,16 +49,120 @@ type ControllerManager struct{ opts ControllerManagerOptions }
 
 // NewControllerManager checks the options.
 func NewControllerManager(opts ControllerManagerOptions) (*ControllerManager, error) {
+	switch {
+	case opts.ClientConfig == nil:
+		return nil, errors.New("controller manager: the client config is missing")
+	case opts.PKI == nil:
+		return nil, errors.New("controller manager: the PKI is missing")
+	case opts.Dir == "":
+		return nil, errors.New("controller manager: the directory for keys is missing")
+	}
+	if opts.Controllers == nil {
+		opts.Controllers = TenantControllers()
+	}
 	return &ControllerManager{opts: opts}, nil
 }
 
 // Name of the component.
 func (m *ControllerManager) Name() string { return "controller-manager" }
 
-// Run runs the controllers until ctx ends.
+// Run runs the controllers until ctx ends, and then until they have ended.
+// ready is called when a pod can be created in the default namespace, which
+// takes its ServiceAccount.
 func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
-	return errors.New("controller manager: not written yet")
+	clientConfig, err := m.opts.ClientConfig()
+	if err != nil {
+		return err
+	}
+	managerConfig, err := m.config(ctx, clientConfig)
+	if err != nil {
+		return err
+	}
+
+	starting, cancel := context.WithCancel(ctx)
+	announced := make(chan struct{})
+	go func() {
+		defer close(announced)
+		if awaitServiceAccount(starting, managerConfig.Client) == nil {
+			ready()
+		}
+	}()
+	err = app.Run(klog.NewContext(ctx, klog.Background().WithName("controller-manager")), managerConfig.Complete())
+	cancel()
+	<-announced
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	return nil
 }
 
-// TenantControllers are the controllers of a cluster without nodes of its own.
-func TenantControllers() []string { return []string{"*"} }
+// config does what upstream's Options.Config does, which insists on a kubeconfig file.
+func (m *ControllerManager) config(ctx context.Context, clientConfig *rest.Config) (*config.Config, error) {
+	files, err := writeFiles(m.opts.Dir, map[string][]byte{
+		"root-ca-file":                     m.opts.PKI.CAPEM(),
+		"service-account-private-key-file": m.opts.PKI.ServiceAccountKeyPEM(),
+		"cluster-signing-cert-file":        m.opts.PKI.CAPEM(),
+		"cluster-signing-key-file":         m.opts.PKI.CAKeyPEM(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	manager, err := options.NewKubeControllerManagerOptions()
+	if err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+	known, disabled, aliases := app.KnownControllers(), app.ControllersDisabledByDefault(), app.ControllerAliases()
+	flagSets := manager.Flags(known, disabled, aliases)
+	if err := setFlags(&flagSets, m.flags(), files, m.opts.ExtraArgs); err != nil {
+		return nil, err
+	}
+	if err := manager.Validate(known, disabled, aliases); err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+
+	clientConfig = rest.CopyConfig(clientConfig)
+	clientConfig.ContentType = "application/vnd.kubernetes.protobuf"
+	clientConfig.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	clientConfig.DisableCompression = true
+	client, err := kubernetes.NewForConfig(rest.AddUserAgent(clientConfig, options.KubeControllerManagerUserAgent))
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	managerConfig := &config.Config{
+		Client:                   client,
+		Kubeconfig:               clientConfig,
+		EventBroadcaster:         broadcaster,
+		EventRecorder:            broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: options.KubeControllerManagerUserAgent}),
+		ComponentGlobalsRegistry: manager.ComponentGlobalsRegistry,
+	}
+	if err := manager.ApplyTo(managerConfig, known, disabled, aliases); err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+	manager.Metrics.Apply()
+	return managerConfig, nil
+}
+
+func (m *ControllerManager) flags() map[string]string {
+	return map[string]string{
+		"controllers": strings.Join(m.opts.Controllers, ","),
+		// Every controller is itself in the audit, with no more rights than it needs.
+		"use-service-account-credentials": "true",
+		// One process, one controller manager; losing a lease would exit the process.
+		"leader-elect": "false",
+		// Its metrics are in the process-wide registry; nobody else talks to it.
+		"secure-port": "0",
+		// Less than the time that the whole process has for its stop.
+		"controller-shutdown-timeout": "5s",
+	}
+}
+
+// serviceAccountInterval between two looks for the default ServiceAccount.
+const serviceAccountInterval = 25 * time.Millisecond
+
+func awaitServiceAccount(ctx context.Context, client kubernetes.Interface) error {
+	return wait.PollUntilContextCancel(ctx, serviceAccountInterval, true, func(ctx context.Context) (bool, error) {
+		_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, nil
+	})
+}

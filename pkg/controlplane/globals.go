@@ -2,14 +2,15 @@ package controlplane
 
 import (
 	"fmt"
-	"reflect"
+	"io"
+	"maps"
+	"os"
 	"sync"
 	_ "time/tzdata" // CronJobs have time zones; the image has no zone files
 
 	"k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
-	"k8s.io/component-base/featuregate"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register"           // the JSON log format
@@ -33,6 +34,11 @@ type Globals struct {
 
 	// JSONLogs switches klog to one JSON object per line.
 	JSONLogs bool
+
+	// Quiet hides the informational messages of klog, some 300 lines at a
+	// start; errors stay. It has no effect on JSONLogs. Loggers that are
+	// not klog's, as a text logger in a context, are not concerned.
+	Quiet bool
 }
 
 // applied remembers the first SetGlobals. It is a package variable because what
@@ -44,13 +50,14 @@ var applied struct {
 
 // SetGlobals applies them. It comes before the first API server or controller
 // manager, which would otherwise read settings that change under them. Later
-// calls with the same settings do nothing; with others, they fail.
+// calls do nothing: the log stays as it is, and other feature gates are an error.
 func SetGlobals(globals Globals) error {
 	applied.Lock()
 	defer applied.Unlock()
 	if applied.globals != nil {
-		if !reflect.DeepEqual(*applied.globals, globals) {
-			return fmt.Errorf("process-wide settings are %+v already and cannot become %+v", *applied.globals, globals)
+		if !maps.Equal(applied.globals.FeatureGates, globals.FeatureGates) {
+			return fmt.Errorf("feature gates are %v in this process already and cannot become %v",
+				applied.globals.FeatureGates, globals.FeatureGates)
 		}
 		return nil
 	}
@@ -85,15 +92,27 @@ func setFeatureGates(gates map[string]bool) error {
 // setLogs configures klog, for which upstream allows a single time, and sends
 // Go's standard log there.
 func setLogs(globals Globals) error {
+	logs.InitLogs() // first: it turns off contextual logging, which the rest turns on again
 	config := logsapi.NewLoggingConfiguration()
 	config.Verbosity = logsapi.VerbosityLevel(globals.Verbosity)
+	streams := &logsapi.LoggingOptions{ErrorStream: os.Stderr, InfoStream: os.Stderr}
 	if globals.JSONLogs {
 		config.Format = logsapi.JSONLogFormat
+	} else if globals.Quiet {
+		streams.ErrorStream = dropInfo{os.Stderr}
 	}
-	var gate featuregate.FeatureGate = utilfeature.DefaultFeatureGate
-	if err := logsapi.ValidateAndApply(config, gate); err != nil {
+	if err := logsapi.ValidateAndApplyWithOptions(config, streams, utilfeature.DefaultFeatureGate); err != nil {
 		return fmt.Errorf("logging: %w", err)
 	}
-	logs.InitLogs()
 	return nil
+}
+
+// dropInfo drops messages in klog's text format whose severity is informational.
+type dropInfo struct{ io.Writer }
+
+func (d dropInfo) Write(message []byte) (int, error) {
+	if len(message) > 0 && message[0] == 'I' {
+		return len(message), nil
+	}
+	return d.Writer.Write(message)
 }

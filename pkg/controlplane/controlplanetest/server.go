@@ -55,7 +55,7 @@ func Start(t testing.TB, opts Options) *Server {
 
 // Run starts a server; stop ends it, waits for it and removes its data.
 func Run(opts Options) (server *Server, stop func() error, err error) {
-	if err := controlplane.SetGlobals(controlplane.Globals{}); err != nil {
+	if err := controlplane.SetGlobals(controlplane.Globals{Quiet: true}); err != nil {
 		return nil, nil, err
 	}
 	dir, err := os.MkdirTemp("", "controlplane") // a test's own directory is too deep for a socket

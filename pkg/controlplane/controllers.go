@@ -1,0 +1,51 @@
+package controlplane
+
+import (
+	"slices"
+
+	cloudnames "k8s.io/cloud-provider/names"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
+)
+
+// TenantControllers are the controllers of a cluster without nodes of its own:
+// all of upstream's defaults but those whose work is the host's. Everything
+// about a pod after it was created, and about volumes, happens on the host and
+// is mirrored; a controller that did it here, too, would fight with the mirror.
+func TenantControllers() []string {
+	controllers := []string{"*"}
+	for _, name := range hostControllers() {
+		controllers = append(controllers, "-"+name)
+	}
+	return controllers
+}
+
+// hostControllers do what the host does for the tenant.
+func hostControllers() []string {
+	nodes := []string{
+		names.NodeIpamController,            // the host gives out pod networks
+		names.NodeLifecycleController,       // mirrored nodes have no heartbeat here; the host judges them
+		names.TaintEvictionController,       // the host evicts; the eviction is mirrored
+		names.DeviceTaintEvictionController, // as above
+		names.TTLController,                 // writes an annotation to nodes, for kubelets
+		// Deletes pods of nodes that do not exist, by force. A gap in the mirror
+		// of a node must not end a running pod; the host's own collector decides.
+		names.PodGarbageCollectorController,
+		names.CertificateSigningRequestApprovingController, // approves kubelets only
+		cloudnames.NodeRouteController,                     // no cloud here
+		cloudnames.ServiceLBController,
+		cloudnames.CloudNodeLifecycleController,
+	}
+	volumes := []string{
+		// The host binds, attaches and expands. The protection controllers stay:
+		// admission gives claims and volumes finalizers that only they remove.
+		names.PersistentVolumeBinderController,
+		names.PersistentVolumeAttachDetachController,
+		names.PersistentVolumeExpanderController,
+	}
+	devices := []string{
+		// Claims are allocated by the scheduler, which is the host's.
+		names.ResourceClaimController,
+		names.ResourcePoolStatusRequestController,
+	}
+	return slices.Concat(nodes, volumes, devices)
+}
