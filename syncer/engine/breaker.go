@@ -25,6 +25,7 @@ type breaker struct {
 	witnessed map[types.UID]struct{}
 	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
 	held      map[string]map[types.UID]struct{}
+	most      map[string]int // by kind: host objects in sight at the most
 }
 
 func newBreaker(limits Breaker) *breaker {
@@ -33,6 +34,7 @@ func newBreaker(limits Breaker) *breaker {
 		witnessed: map[types.UID]struct{}{},
 		orphans:   map[string]map[types.UID]struct{}{},
 		held:      map[string]map[types.UID]struct{}{},
+		most:      map[string]int{},
 	}
 }
 
@@ -66,8 +68,9 @@ func (b *breaker) Allow(kind string, uid types.UID, total int) bool {
 	if _, ok := passed[uid]; ok {
 		return true
 	}
-	// total shrinks as orphans go; what went counts as part of the whole.
-	if limit := max(b.limits.MinObjects, int(b.limits.Share*float64(total+len(passed)))); b.limits.Share < 1 && len(passed) >= limit {
+	// The total shrinks while orphans go, and must not take the limit along.
+	b.most[kind] = max(b.most[kind], total)
+	if limit := max(b.limits.MinObjects, int(b.limits.Share*float64(b.most[kind]))); b.limits.Share < 1 && len(passed) >= limit {
 		b.held[kind][uid] = struct{}{}
 		return false
 	}

@@ -184,20 +184,21 @@ func (e *Engine) meet(ctx context.Context, kind *syncedKind, key resource.Key, v
 // mayDelete is the guard of deletions: orphans pass the breaker, and the end of a
 // virtual object whose host object is out of sight is confirmed by the host itself.
 func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.Key, action plan.Action) (held bool, err error) {
+	env := e.Env()
 	if action.Orphan {
 		uid := types.UID(action.Live.GetAnnotations()[resource.AnnotationUID])
 		allowed := e.breaker.Allow(kind.Name, uid, len(kind.hostInformer.GetStore().ListKeys()))
-		e.options.Metrics.held.WithLabelValues(kind.Name).Set(float64(e.breaker.Held(kind.Name)))
-		if !allowed {
-			klog.FromContext(ctx).Error(nil, "Host object kept: too many virtual objects are missing at once. If they are meant to be gone, delete their host objects by hand",
-				"kind", kind.Name, "hostName", action.Live.GetName(), "held", e.breaker.Held(kind.Name))
+		count := e.breaker.Held(kind.Name)
+		e.options.Metrics.held.WithLabelValues(kind.Name).Set(float64(count))
+		if !allowed && count == 1 {
+			klog.FromContext(ctx).Error(nil, "Host objects are kept: too many virtual objects are missing at once. If they are meant to be gone, delete their host objects by hand",
+				"kind", kind.Name, "tenant", env.Tenant)
 		}
 		return !allowed, nil
 	}
 	if action.Side != plan.Virtual || kind.Direction != resource.ToHost {
 		return false, nil
 	}
-	env := e.Env()
 	hostKey := kind.hostKey(env, key)
 	if cached(kind.hostInformer, hostKey) != nil {
 		return false, nil

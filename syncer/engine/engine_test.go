@@ -1,0 +1,314 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/record"
+
+	"nestling.dev/nestling/pkg/controlplane/controlplanetest"
+	"nestling.dev/nestling/syncer/engine"
+	"nestling.dev/nestling/syncer/naming"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// Two real API servers, shared by the tests; each test has a tenant of its own.
+var virtualServer, hostServer *controlplanetest.Server
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var stops []func() error
+		for _, server := range []**controlplanetest.Server{&virtualServer, &hostServer} {
+			started, stop, err := controlplanetest.Run(controlplanetest.Options{})
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "start an API server:", err)
+				return 1
+			}
+			*server, stops = started, append(stops, stop)
+		}
+		code := m.Run()
+		for _, stop := range stops {
+			if err := stop(); err != nil {
+				fmt.Fprintln(os.Stderr, "stop an API server:", err)
+				code = 1
+			}
+		}
+		return code
+	}())
+}
+
+// configMaps is a kind of the simplest sort, so that these tests are about the engine.
+func configMaps(namespace string) resource.Kind {
+	return resource.Spec[*corev1.ConfigMap]{
+		Resource: corev1.SchemeGroupVersion.WithResource("configmaps"), Kind: "ConfigMap", Namespaced: true, NoStatus: true,
+		New: func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
+		// The servers are shared: each test syncs its own namespace.
+		Select: func(_ resource.Env, virtual *corev1.ConfigMap) bool {
+			return virtual.Namespace == namespace && virtual.Name != "kube-root-ca.crt"
+		},
+		ToHost: func(env resource.Env, virtual *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+			return &corev1.ConfigMap{ObjectMeta: resource.HostMeta(env, virtual), Data: virtual.Data}, nil
+		},
+		MergeHost: func(_ resource.Env, desired, live *corev1.ConfigMap) *corev1.ConfigMap {
+			live.Data = desired.Data
+			return live
+		},
+	}.Erase()
+}
+
+type tenant struct {
+	t             *testing.T
+	name          string
+	virtual, host kubernetes.Interface
+	events        *record.FakeRecorder
+	registry      *prometheus.Registry
+	identity      string
+}
+
+func newTenant(t *testing.T, name string) *tenant {
+	t.Helper()
+	virtual, err := kubernetes.NewForConfig(virtualServer.Config)
+	require.NoError(t, err)
+	host, err := kubernetes.NewForConfig(hostServer.Config)
+	require.NoError(t, err)
+	for _, client := range []kubernetes.Interface{virtual, host} {
+		_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+	return &tenant{t: t, name: name, virtual: virtual, host: host, identity: "identity-" + name}
+}
+
+// start runs an engine until the returned function is called.
+func (x *tenant) start(breaker engine.Breaker) (stop func()) {
+	x.t.Helper()
+	x.events = record.NewFakeRecorder(100)
+	x.registry = prometheus.NewRegistry()
+	e, err := engine.New(engine.Options{
+		Virtual: virtualServer.Config, Host: hostServer.Config, Kinds: []resource.Kind{configMaps(x.name)},
+		Env:      resource.Env{Tenant: x.name, HostNamespace: x.name, Identity: x.identity},
+		Recorder: x.events, Metrics: engine.NewMetrics(x.registry), Breaker: breaker,
+	})
+	require.NoError(x.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- e.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		cancel()
+		x.t.Fatalf("the engine ended before it was ready: %v", err)
+	}
+	return func() {
+		cancel()
+		require.NoError(x.t, <-ended)
+	}
+}
+
+func (x *tenant) create(name string, data map[string]string) *corev1.ConfigMap {
+	x.t.Helper()
+	out, err := x.virtual.CoreV1().ConfigMaps(x.name).Create(x.t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "x", "nestling.dev/tenant": "fake"}}, Data: data}, metav1.CreateOptions{})
+	require.NoError(x.t, err)
+	return out
+}
+
+func (x *tenant) hostName(name string) string { return naming.Host(x.name, x.name, name) }
+
+func (x *tenant) hostGet(name string) (*corev1.ConfigMap, error) {
+	return x.host.CoreV1().ConfigMaps(x.name).Get(x.t.Context(), x.hostName(name), metav1.GetOptions{})
+}
+
+// eventually waits for a condition on the host object of a virtual ConfigMap.
+func (x *tenant) eventually(name string, what string, condition func(*corev1.ConfigMap, error) bool) {
+	x.t.Helper()
+	require.Eventually(x.t, func() bool { return condition(x.hostGet(name)) }, 20*time.Second, 20*time.Millisecond, what)
+}
+
+func has(key, value string) func(*corev1.ConfigMap, error) bool {
+	return func(object *corev1.ConfigMap, err error) bool { return err == nil && object.Data[key] == value }
+}
+
+func gone(_ *corev1.ConfigMap, err error) bool { return apierrors.IsNotFound(err) }
+
+func (x *tenant) writes() float64 {
+	families, err := x.registry.Gather()
+	require.NoError(x.t, err)
+	sum := 0.0
+	for _, family := range families {
+		if family.GetName() == "nestling_sync_writes_total" {
+			for _, metric := range family.Metric {
+				sum += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func TestAnObjectIsMadeFollowedAndDeleted(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "follow")
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	virtual := x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	host, err := x.hostGet("c")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"app": "x", resource.LabelTenant: "follow", resource.LabelNamespace: "follow"}, host.Labels)
+	require.Equal(t, string(virtual.UID), host.Annotations[resource.AnnotationUID])
+
+	virtual.Data["a"] = "2"
+	delete(virtual.Labels, "app")
+	_, err = x.virtual.CoreV1().ConfigMaps(x.name).Update(t.Context(), virtual, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	x.eventually("c", "updated", func(object *corev1.ConfigMap, err error) bool {
+		return has("a", "2")(object, err) && object.Labels["app"] == ""
+	})
+	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
+	x.eventually("c", "deleted", gone)
+}
+
+func TestAnEditedHostObjectIsRepairedAndForeignLabelsSurvive(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "repair")
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	patch := `{"data":{"a":"edited","b":"new"},"metadata":{"labels":{"other":"stays"}}}`
+	_, err := x.host.CoreV1().ConfigMaps(x.name).Patch(t.Context(), x.hostName("c"), types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	require.NoError(t, err)
+	x.eventually("c", "repaired", func(object *corev1.ConfigMap, err error) bool {
+		return has("a", "1")(object, err) && has("b", "")(object, err) && object.Labels["other"] == "stays"
+	})
+}
+
+func TestAHostObjectThatLosesOurLabelsGetsThemBack(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "labels")
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, resource.LabelTenant)
+	_, err := x.host.CoreV1().ConfigMaps(x.name).Patch(t.Context(), x.hostName("c"), types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	require.NoError(t, err)
+	x.eventually("c", "labelled again", func(object *corev1.ConfigMap, err error) bool {
+		return err == nil && object.Labels[resource.LabelTenant] == "labels"
+	})
+}
+
+func TestADeletedHostObjectIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "again")
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	first, err := x.hostGet("c")
+	require.NoError(t, err)
+	require.NoError(t, x.host.CoreV1().ConfigMaps(x.name).Delete(t.Context(), first.Name, metav1.DeleteOptions{}))
+	x.eventually("c", "made again", func(object *corev1.ConfigMap, err error) bool { return err == nil && object.UID != first.UID })
+}
+
+func TestAForeignObjectUnderOurNameIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "foreign")
+	foreign, err := x.host.CoreV1().ConfigMaps(x.name).Create(t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: x.hostName("c")}, Data: map[string]string{"whose": "not ours"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.create("c", map[string]string{"a": "1"})
+	select {
+	case event := <-x.events.Events:
+		require.Contains(t, event, "HostNameTaken")
+	case <-time.After(20 * time.Second):
+		t.Fatal("no event about the taken name")
+	}
+	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
+	x.create("d", map[string]string{"a": "1"})
+	x.eventually("d", "the next object is made", has("a", "1"))
+	after, err := x.hostGet("c")
+	require.NoError(t, err)
+	require.Equal(t, foreign.ResourceVersion, after.ResourceVersion, "the foreign object was written")
+}
+
+func TestARestartWritesNothing(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "restart")
+	stop := x.start(engine.Breaker{MinObjects: 20})
+	for i := range 50 {
+		x.create(fmt.Sprint(i), map[string]string{"a": "1"})
+	}
+	for i := range 50 {
+		x.eventually(fmt.Sprint(i), "made", has("a", "1"))
+	}
+	stop()
+	stop = x.start(engine.Breaker{MinObjects: 20})
+	x.create("last", map[string]string{"a": "1"})
+	x.eventually("last", "made", has("a", "1"))
+	stop()
+	require.InDelta(t, 1, x.writes(), 0, "writes after a restart, of which one is the new object's")
+}
+
+func TestADeletionDuringDowntimeReachesTheHost(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "downtime")
+	stop := x.start(engine.Breaker{MinObjects: 20})
+	x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	stop()
+	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.eventually("c", "deleted", gone)
+}
+
+func TestAnotherIdentityIsNotTouched(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "identity")
+	stop := x.start(engine.Breaker{MinObjects: 20})
+	x.create("c", map[string]string{"a": "1"})
+	x.eventually("c", "made", has("a", "1"))
+	stop()
+	// The virtual cluster was lost and began anew: its objects and its identity are others.
+	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
+	x.identity = "another"
+	defer x.start(engine.Breaker{MinObjects: 20})()
+	x.create("sentinel", map[string]string{"a": "1"})
+	x.eventually("sentinel", "made", has("a", "1"))
+	_, err := x.hostGet("c")
+	require.NoError(t, err, "the host object of the lost cluster is gone")
+}
+
+func TestABulkOfOrphansIsHeld(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "bulk")
+	stop := x.start(engine.Breaker{MinObjects: 5})
+	for i := range 20 {
+		x.create(fmt.Sprint(i), map[string]string{"a": "1"})
+	}
+	for i := range 20 {
+		x.eventually(fmt.Sprint(i), "made", has("a", "1"))
+	}
+	stop()
+	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+	defer x.start(engine.Breaker{MinObjects: 5, Share: 0.25})()
+	require.Eventually(t, func() bool {
+		families, err := x.registry.Gather()
+		require.NoError(t, err)
+		for _, family := range families {
+			if family.GetName() == "nestling_sync_held_deletions" && family.Metric[0].GetGauge().GetValue() == 15 {
+				return true
+			}
+		}
+		return false
+	}, 20*time.Second, 20*time.Millisecond, "15 deletions held")
+	left, err := x.host.CoreV1().ConfigMaps(x.name).List(t.Context(), metav1.ListOptions{LabelSelector: resource.LabelTenant})
+	require.NoError(t, err)
+	require.Len(t, left.Items, 15)
+}
