@@ -23,6 +23,8 @@ const (
 	// foreignRetry is how soon a host name that somebody else holds is tried again:
 	// the engine's caches don't see that object, so nothing tells when it goes.
 	foreignRetry = 30 * time.Second
+	// patience is how long an object may wait for others without a word to its user.
+	patience = 10 * time.Second
 )
 
 // errStale says that a cache is behind what a write met; the object is looked at again.
@@ -106,6 +108,12 @@ func (e *Engine) carryOut(ctx context.Context, kind *syncedKind, key resource.Ke
 		e.options.Recorder.Event(virtual, p.Event.Type, p.Event.Reason, p.Event.Message)
 	}
 	again := p.RequeueAfter
+	if p.Wait != "" && again == 0 && virtual != nil {
+		again = patience
+		if e.options.Now().Sub(virtual.GetCreationTimestamp().Time) >= patience {
+			e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostSyncWaiting", "not on the host yet: "+p.Wait)
+		}
+	}
 	if p.Event != nil && p.Event.Reason == plan.ReasonNameTaken {
 		again = foreignRetry
 	}
