@@ -45,7 +45,7 @@ func TestManifestsAreRendered(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, content, 0o644))
 		}
 	}
-	require.Empty(t, cmp.Diff(text(want), onDisk(t)), "manifests/ is not what pkg/deploy renders: run `make update-manifests`")
+	require.Empty(t, cmp.Diff(text(want), onDisk(t)), "manifests/ is not what pkg/deploy renders: run `make update-generated`")
 }
 
 // A change of the rights of the process is never an accident.
@@ -64,7 +64,7 @@ func TestRBAC(t *testing.T) {
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
-	require.Empty(t, cmp.Diff(string(want), got.String()), "run `make update-manifests` if the process needs these rights")
+	require.Empty(t, cmp.Diff(string(want), got.String()), "run `make update-generated` if the process needs these rights")
 }
 
 func TestNoWildcardsAndNoWritesOutsideTheNamespace(t *testing.T) {

@@ -1,0 +1,90 @@
+# `make` says what there is.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+
+# Static binaries, the same from the same commit whatever the directory, and one build cache for everything.
+export CGO_ENABLED := 0
+override GOFLAGS := $(strip $(filter-out -buildvcs=false -trimpath,$(GOFLAGS)) -buildvcs=false -trimpath)
+export GOFLAGS
+
+VERSION ?= $(shell sed -n 's/.*version = "\(v.*\)"/\1/p' pkg/version/version.go | head -n 1)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# The commit's time, not the clock's: the same commit gives the same bytes.
+DATE ?= $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || echo 1970-01-01T00:00:00Z)
+IMAGE ?= nestling.dev/nestling:$(VERSION)
+ARCH ?= $(shell go env GOARCH)
+
+KUBERNETES := $(shell sed -n 's/^\tk8s.io\/kubernetes \(v[^ ]*\)$$/\1/p' go.mod)
+KUBERNETES_PARTS := $(subst ., ,$(KUBERNETES:v%=%))
+NESTLING := nestling.dev/nestling/pkg/version
+# /version of the API server, and the version that its clients report, come from the linker.
+LDFLAGS := -s -w \
+	-X $(NESTLING).version=$(VERSION) -X $(NESTLING).commit=$(COMMIT) -X $(NESTLING).kubernetes=$(KUBERNETES) \
+	$(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version, \
+		-X $(package).gitVersion=$(KUBERNETES) \
+		-X $(package).gitMajor=$(word 1,$(KUBERNETES_PARTS)) -X $(package).gitMinor=$(word 2,$(KUBERNETES_PARTS)) \
+		-X $(package).gitCommit=$(COMMIT) -X $(package).gitTreeState=clean -X $(package).buildDate=$(DATE))
+
+.PHONY: help
+help: ## Say what there is
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  make verify-X        one check of: $(patsubst scripts/verify-%.sh,%,$(wildcard scripts/verify-*.sh))"
+	@echo "  make update-X        mend what verify-X checks: $(patsubst scripts/update-%.sh,%,$(wildcard scripts/update-*.sh))"
+
+.PHONY: build
+build: ## Build bin/nestling and bin/nestling-sandbox
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: sandbox
+sandbox: build ## Build, and run a tenant on a simulated host (Ctrl-C ends it)
+	bin/nestling-sandbox up
+
+.PHONY: test
+test: build ## Run all tests that need no root: units, and the stories on a simulated host
+	go test -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: e2e
+e2e: ## Run the stories on a real node of this machine (needs root)
+	@if [ "$$(id -u)" != 0 ]; then echo "make e2e: real nodes need root: namespaces, mounts and cgroups" >&2; exit 1; fi
+	@$(MAKE) build image
+	NESTLING_E2E=1 go test -count 1 -timeout 40m -v $(TESTFLAGS) ./e2e/...
+
+.PHONY: bench
+bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node
+	NESTLING_BENCH=1 go test -count 1 -timeout 60m -v -run Bench $(TESTFLAGS) ./e2e/...
+
+# Where the image is for this very machine, bin/nestling is the binary, and is linked once.
+IMAGE_BINARY ?= $(if $(filter linux/$(ARCH),$(shell go env GOHOSTOS)/$(shell go env GOHOSTARCH)),bin/nestling,bin/linux-$(ARCH)/nestling)
+
+.PHONY: image-binary
+image-binary:
+	GOOS=linux GOARCH=$(ARCH) go build -ldflags '$(LDFLAGS)' -o $(IMAGE_BINARY) ./cmd/nestling
+
+.PHONY: image
+image: image-binary ## Build the container image without Docker: bin/nestling-image.tar
+	go run ./scripts/mkimage -o bin/nestling-image.tar -name $(IMAGE) -arch $(ARCH) -user 65532:65532 \
+		-entrypoint /nestling nestling=$(IMAGE_BINARY)
+
+.PHONY: image-load
+image-load: image ## Load the image into Docker, or into containerd (k8s.io) where there is no Docker
+	if docker info >/dev/null 2>&1; then docker load -i bin/nestling-image.tar; else ctr -n k8s.io images import bin/nestling-image.tar; fi
+
+.PHONY: verify
+verify: $(patsubst scripts/%.sh,%,$(wildcard scripts/verify-*.sh)) ## Check everything that a machine can check
+
+.PHONY: update
+update: update-gofmt update-generated ## Mend what a machine can mend
+
+verify-%:
+	scripts/verify-$*.sh
+
+# VERSION-like arguments: make update-kubernetes ARGS=v1.36.4
+update-%:
+	scripts/update-$*.sh $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built; Go's cache stays
+	rm -rf bin .cache

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# verify-generated.sh: what is rendered from code is up to date. Its twin is update-generated.sh.
+. "$(dirname "$0")/lib.sh"
+go test ./pkg/deploy >/dev/null || fail "manifests/ is not what pkg/deploy renders: run make update-generated"
