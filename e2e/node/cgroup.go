@@ -52,6 +52,9 @@ func findHierarchies(mountinfo string) (hierarchies, error) {
 		case "cgroup2":
 			if before[4] == "/sys/fs/cgroup" {
 				v2 = before[4]
+			} else {
+				// Version 2 without controllers beside version 1: runc uses it all the same.
+				v1["unified"] = before[4]
 			}
 		case "cgroup":
 			for _, option := range strings.Split(after[2], ",") {

@@ -45,11 +45,12 @@ func Down(ctx context.Context, dir string) error {
 		return err
 	}
 	cgroup := cgroupName(dir)
-	if err := groups.kill(ctx, cgroup); err != nil {
-		return err
-	}
-	// A cgroup may be busy for a moment after its last process.
-	if err := poll(ctx, "the cgroups to go", downTimeout, func(context.Context) error { return groups.remove(cgroup) }); err != nil {
+	// Again and again: a cgroup is busy for a moment after its last process, and a
+	// program that a killed harness was just starting may join late.
+	err = poll(ctx, "the cgroups to go", downTimeout, func(ctx context.Context) error {
+		return errors.Join(groups.kill(ctx, cgroup), groups.remove(cgroup))
+	})
+	if err != nil {
 		return err
 	}
 	if err := disconnect(ctx, dir); err != nil {

@@ -17,9 +17,20 @@ const (
 	PauseImage = "registry.k8s.io/pause:3.10"
 	// AgnhostImage is upstream's test server; entrypoint /agnhost, no shell.
 	AgnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
-	// ToolsImage has a shell with busybox's tools, agnhost and kubectl; it sleeps.
+	// ToolsImage has a shell with busybox's tools, curl, agnhost and kubectl; it sleeps.
 	ToolsImage = "nestling.dev/e2e/tools:1"
+	// ProductImage is what `make image` makes and the rendered manifests name.
+	ProductImage = "nestling.dev/nestling:dev"
 )
+
+// Product describes the product's image: the static binary and nothing else. `make
+// image` writes the same with scripts/mkimage.
+func Product(binary string) image.Image {
+	return image.Image{
+		Name: ProductImage, Entrypoint: []string{"/nestling"}, User: "65532:65532",
+		Layers: []image.Layer{{{Path: "/nestling", Source: binary}}},
+	}
+}
 
 // StandardImages describes the images that every node has.
 func StandardImages(ctx context.Context, programs string) ([]image.Image, error) {
@@ -30,13 +41,17 @@ func StandardImages(ctx context.Context, programs string) ([]image.Image, error)
 	if err != nil {
 		return nil, err
 	}
+	curl, err := dynamic(ctx, "curl")
+	if err != nil {
+		return nil, err
+	}
 	agnhost := binary("agnhost")
 	return []image.Image{
 		{Name: PauseImage, Entrypoint: []string{"/pause"}, User: "65535:65535", Layers: []image.Layer{binary("pause")}},
 		{Name: AgnhostImage, Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}, Layers: []image.Layer{agnhost}},
 		{
 			Name: ToolsImage, Cmd: []string{"/bin/sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done"},
-			Layers: []image.Layer{agnhost, {{Path: "/bin/kubectl", Source: programs + "/kubectl"}}, shell},
+			Layers: []image.Layer{agnhost, {{Path: "/bin/kubectl", Source: programs + "/kubectl"}}, shell, curl},
 		},
 	}, nil
 }
@@ -62,8 +77,28 @@ func busybox(ctx context.Context) (image.Layer, error) {
 		{Path: "/etc/nsswitch.conf", Text: "hosts: files dns\n"},
 	}
 	for _, tool := range strings.Fields(string(list)) {
-		if tool != "busybox" {
+		// Debian's static wget crashes on -T; curl is there.
+		if tool != "busybox" && tool != "wget" {
 			layer = append(layer, image.File{Path: "/bin/" + tool, Link: "busybox"})
+		}
+	}
+	return layer, nil
+}
+
+// dynamic is a program of this machine together with the libraries that it is linked to.
+func dynamic(ctx context.Context, name string) (image.Layer, error) {
+	source, err := findTool(name)
+	if err != nil {
+		return nil, fmt.Errorf("node: tools image: %w", err)
+	}
+	list, err := exec.CommandContext(ctx, "ldd", source).Output()
+	if err != nil {
+		return nil, fmt.Errorf("node: tools image: ldd %s: %w", source, err)
+	}
+	layer := image.Layer{{Path: "/usr/bin/" + name, Source: source}}
+	for _, word := range strings.Fields(string(list)) {
+		if strings.HasPrefix(word, "/") { // "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)"
+			layer = append(layer, image.File{Path: word, Source: word})
 		}
 	}
 	return layer, nil

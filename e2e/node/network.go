@@ -76,7 +76,9 @@ func (l layout) hubLinks() []string {
 	for i := range l.Nodes {
 		lines = append(lines,
 			fmt.Sprintf("link add port%d type veth peer name eth0 netns %d", i, l.holder(i)),
-			fmt.Sprintf("link set port%d master bridge up", i))
+			fmt.Sprintf("link set port%d master bridge up", i),
+			// For the answers to pods.
+			fmt.Sprintf("route add %s via %s", l.podCIDR(i), l.address(i)))
 	}
 	return lines
 }

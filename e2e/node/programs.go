@@ -92,16 +92,29 @@ func (l layout) nodePrograms(i int) []program {
 	name := l.nodeName(i)
 	return []program{
 		{Name: "containerd-" + name, Node: i, Argv: []string{"/usr/bin/env", "containerd", "--config=" + l.nodePath(i, "containerd.toml")}},
-		{Name: "kubelet-" + name, Node: i, Argv: l.hostkube("kubelet",
+		{Name: "kubelet-" + name, Node: i, Argv: append([]string{"/usr/bin/unshare", "--mount", "--propagation", "unchanged", "--", "/bin/sh", "-c", ownSysctls, "sh"}, l.hostkube("kubelet",
 			"--config="+l.nodePath(i, "kubelet.yaml"),
 			"--kubeconfig="+l.kubeconfig("kubelet-"+name),
 			"--hostname-override="+name,
 			"--node-ip="+l.address(i),
 			"--v=2",
-		)},
+		)...)},
 		{Name: "kube-proxy-" + name, Node: i, Argv: l.hostkube("kube-proxy", "--config="+l.nodePath(i, "proxy.yaml"))},
 	}
 }
+
+// ownSysctls gives kubelet copies of the sysctls that it sets for the whole machine,
+// reboot after a panic among them. Only /proc is private to it: what it mounts for
+// volumes must reach containerd.
+const ownSysctls = `set -e
+mount --make-rprivate /proc
+mkdir -p /run/sysctl
+for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+  copy=/run/sysctl/$(basename $name)
+  cat /proc/sys/$name > $copy
+  mount --bind $copy /proc/sys/$name
+done
+exec "$@"`
 
 const apiServer = "kube-apiserver"
 

@@ -32,6 +32,8 @@ func tools() map[string]string {
 		"nsenter":                  "util-linux",
 		"unshare":                  "util-linux",
 		"mount":                    "mount",
+		"curl":                     "curl",
+		"ldd":                      "libc-bin",
 		"busybox":                  "busybox-static",
 	}
 }

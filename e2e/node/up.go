@@ -38,8 +38,9 @@ func Up(ctx context.Context, options Options) (*Host, error) {
 	if h.groups, err = findHierarchies("/proc/self/mountinfo"); err != nil {
 		return nil, err
 	}
-	if owner, err := linkOwner(h.layout.linkName()); err != nil || owner != "" {
-		return nil, errors.Join(err, fmt.Errorf("node: interface %s exists: a host named %s runs from %q; choose another name", h.layout.linkName(), options.Name, owner))
+	if _, err := net.InterfaceByName(h.layout.linkName()); err == nil {
+		owner, _ := linkOwner(h.layout.linkName()) // only to say more
+		return nil, fmt.Errorf("node: interface %s exists: a host named %s runs from %q; choose another name", h.layout.linkName(), options.Name, owner)
 	}
 	images, err := StandardImages(ctx, options.Programs)
 	if err != nil {
