@@ -28,7 +28,12 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request, found call, optio
 
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
-	if _, err := io.Copy(flushing{w, http.NewResponseController(w)}, answer.Body); err != nil {
+	controller := http.NewResponseController(w)
+	err = controller.Flush() // whoever follows a silent container has an answer
+	if err == nil {
+		_, err = io.Copy(flushing{w, controller}, answer.Body)
+	}
+	if err != nil {
 		klog.FromContext(r.Context()).V(4).Info("Log stream ended early", "pod", klog.KRef(found.namespace, found.pod), "reason", err.Error())
 		panic(http.ErrAbortHandler) // or a broken log would look like a whole one
 	}

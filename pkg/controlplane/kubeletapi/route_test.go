@@ -1,0 +1,118 @@
+package kubeletapi
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseRoute(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]route{
+		"/healthz":                                {action: actionHealth},
+		"/containerLogs/default/web-0/app":        {action: actionLogs, namespace: "default", pod: "web-0", container: "app"},
+		"/containerLogs/default/web.example/app":  {action: actionLogs, namespace: "default", pod: "web.example", container: "app"},
+		"/exec/default/web-0/app":                 {action: actionExec, namespace: "default", pod: "web-0", container: "app"},
+		"/exec/default/web-0/4ee6-A/app":          {action: actionExec, namespace: "default", pod: "web-0", uid: "4ee6-A", container: "app"},
+		"/attach/default/web-0/app":               {action: actionAttach, namespace: "default", pod: "web-0", container: "app"},
+		"/attach/default/web-0/4ee6/app":          {action: actionAttach, namespace: "default", pod: "web-0", uid: "4ee6", container: "app"},
+		"/portForward/default/web-0":              {action: actionPortForward, namespace: "default", pod: "web-0"},
+		"/portForward/default/web-0/4ee6":         {action: actionPortForward, namespace: "default", pod: "web-0", uid: "4ee6"},
+		"/exec/exec/exec/exec":                    {action: actionExec, namespace: "exec", pod: "exec", container: "exec"},
+		"/containerLogs/default/web-0/app?a=/b/c": {action: actionLogs, namespace: "default", pod: "web-0", container: "app"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			location, err := url.ParseRequestURI(path)
+			require.NoError(t, err)
+			got, ok := parseRoute(location)
+			require.True(t, ok)
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+// strangePaths are refused.
+var strangePaths = []string{
+	"/", "//", "/healthz/", "/healthz/x", "//healthz", "/Healthz", "/healthz%2f",
+	"/pods", "/runningpods", "/stats/summary", "/metrics", "/metrics/resource", "/metrics/cadvisor", "/configz", "/logs/", "/debug/pprof/",
+	"/run/default/web-0/app", "/checkpoint/default/web-0/app", "/cri/exec/token",
+	"/exec", "/exec/", "/exec/default", "/exec/default/web-0", "/exec/default/web-0/", "/exec/default/web-0/app/", "/exec/default/web-0/uid/app/more",
+	"/exec/default//app", "/exec//web-0/app", "//exec/default/web-0/app", "/exec/default/web-0//app",
+	"/exec/default/./web-0/app", "/exec/../exec/default/web-0/app", "/exec/default/../app", "/exec/default/web-0/..", "/exec/default/web-0/.",
+	"/exec/default/web-0%2flog/app", "/exec/default/web-0%2Fapp", "/exec/default/%77eb-0/app", "/exec/default/web-0/app%00", "/exec/default/web-0/app%20",
+	"/exec/default/%2e%2e/app", "/exec/%2e%2e/%2e%2e/nodes", "/exec/default/web-0/..%2f..%2fapp", "/exec/default/web-0%3fa=b/app",
+	"/exec/Default/web-0/app", "/exec/default/WEB/app", "/exec/default/web_0/app", "/exec/default/web-0/app.", "/exec/default/web-0/-app",
+	"/exec/kube.system/web-0/app", "/exec/default/web-0/u_id/app", `/exec/default/web-0/app\x`, "/exec/default/web-0;a/app",
+	"/portForward/default", "/portForward/default/web-0/", "/portForward/default/web-0/uid/x", "/containerLogs/default/web-0", "/containerLogs/default/web-0/uid/app",
+}
+
+func TestStrangePathsAreNotFound(t *testing.T) {
+	t.Parallel()
+	for _, path := range strangePaths {
+		location, err := url.ParseRequestURI(path)
+		if err != nil {
+			continue // net/http refuses it before us
+		}
+		_, ok := parseRoute(location)
+		require.False(t, ok, path)
+	}
+}
+
+// onlyPods is what the host may be asked for.
+var onlyPods = regexp.MustCompile(`^/api/v1/namespaces/hosts/pods/t-default-web-0-abc/(log|exec|attach|portforward)$`)
+
+// FuzzRoute sends any request line and lets the resolver know every pod: whatever
+// reaches the host is one of the four subresources of the host pod.
+func FuzzRoute(f *testing.F) {
+	for _, path := range strangePaths {
+		f.Add("GET", path)
+	}
+	f.Add("POST", "/exec/default/web-0/app?command=sh&input=1&container=other&command=/../..")
+	f.Add("GET", "/portForward/default/web-0?port=80")
+	f.Add("GET", "/containerLogs/default/web-0/app?follow=true&limitBytes=5&sinceTime=2020-01-01T00:00:00Z&x=%2f..")
+	f.Add("DELETE", "/containerLogs/default/web-0/app")
+
+	server := &handler{
+		clientName: clientName, places: make(chan struct{}, 1), upgradeTimeout: defaultUpgradeTimeout,
+		resolver: ResolverFunc(func(_, _ string) (Target, error) {
+			return Target{Namespace: hostNamespace, Name: hostPod, Containers: []string{"app"}}, nil
+		}),
+	}
+	f.Fuzz(func(t *testing.T, method, target string) {
+		location, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		asked := &recorder{}
+		host, err := newHostAPI(hostConfig())
+		require.NoError(t, err)
+		host.transport = asked
+		server.host = host
+		request := &http.Request{Method: method, URL: location, TLS: verified(clientName), Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}}
+		server.ServeHTTP(httptest.NewRecorder(), request.WithContext(t.Context()))
+		for _, request := range asked.requests {
+			require.Regexp(t, onlyPods, request.URL.EscapedPath(), target)
+			require.Contains(t, []string{http.MethodGet, http.MethodPost}, request.Method)
+			query := request.URL.Query()
+			require.LessOrEqual(t, len(query["container"]), 1)
+			if !strings.HasSuffix(request.URL.Path, "/portforward") {
+				require.Equal(t, "app", query.Get("container"), target)
+			}
+			for key := range query {
+				require.Contains(t, hostParameters, key, target)
+			}
+		}
+	})
+}
+
+// hostParameters are all that the host is ever asked with.
+var hostParameters = []string{
+	"container", "command", "stdin", "stdout", "stderr", "tty", "ports",
+	"follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream",
+}
