@@ -1,0 +1,119 @@
+package resources
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+const (
+	// kubeletPort is the port that mirrored nodes name. Nothing dials it: the tenant's
+	// API server reaches kubelets through the process.
+	kubeletPort = 10250
+	// heartbeatPeriod is how far a mirrored condition's heartbeat may fall behind while
+	// nothing else in it changes: kubelet's own report period when nothing happens.
+	heartbeatPeriod = 5 * time.Minute
+)
+
+// Nodes mirror the host's.
+//
+// Labels and taints are the host's alone, since it is the host's scheduler that obeys
+// them: what a tenant sets would be a promise that nobody keeps, and is taken back.
+// Annotations of host nodes are notes of the host's agents (tunnel addresses, join
+// configuration) and none of them is shown; a tenant may set its own.
+//
+// spec.unschedulable belongs to the tenant: a cordon is local to the virtual cluster.
+// The taint node.kubernetes.io/unschedulable shows if either side has cordoned.
+func Nodes() resource.Kind {
+	return resource.Spec[*corev1.Node]{
+		Resource:     corev1.SchemeGroupVersion.WithResource("nodes"),
+		Kind:         "Node",
+		Direction:    resource.FromHost,
+		Atomic:       true, // status.addresses repeats its types on dual-stack nodes
+		New:          func() *corev1.Node { return &corev1.Node{} },
+		ToVirtual:    nodeToVirtual,
+		MergeVirtual: mergeVirtualNode,
+		Replace: func(desired, live *corev1.Node) bool {
+			// A node that joined the host again as another machine.
+			return live.Spec.ProviderID != "" && live.Spec.ProviderID != desired.Spec.ProviderID
+		},
+	}.Erase()
+}
+
+func nodeToVirtual(_ resource.Env, host *corev1.Node) (*corev1.Node, error) {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: host.Name, Labels: host.Labels},
+		Spec: corev1.NodeSpec{
+			ProviderID: host.Spec.ProviderID,
+			Taints:     host.Spec.Taints,
+		},
+		Status: corev1.NodeStatus{
+			Capacity:         host.Status.Capacity,
+			Allocatable:      host.Status.Allocatable,
+			Conditions:       host.Status.Conditions,
+			Addresses:        nodeAddresses(host.Status.Addresses),
+			DaemonEndpoints:  corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
+			NodeInfo:         host.Status.NodeInfo,
+			RuntimeHandlers:  host.Status.RuntimeHandlers,
+			Features:         host.Status.Features,
+			DeclaredFeatures: host.Status.DeclaredFeatures,
+			// Images, volumes and kubelet's configuration are left out: they are large, and
+			// name what other tenants run.
+		},
+	}, nil
+}
+
+func mergeVirtualNode(_ resource.Env, virtual, host *corev1.Node) *corev1.Node {
+	out := *virtual
+	out.Labels = host.Labels
+	out.Spec.ProviderID = host.Spec.ProviderID
+	out.Spec.Taints = nodeTaints(host.Spec.Taints, virtual)
+	out.Status = host.Status
+	out.Status.Conditions = nodeConditions(virtual.Status.Conditions, host.Status.Conditions)
+	return &out
+}
+
+func nodeAddresses(host []corev1.NodeAddress) []corev1.NodeAddress {
+	var out []corev1.NodeAddress
+	for _, address := range host {
+		if address.Type == corev1.NodeInternalIP || address.Type == corev1.NodeHostName {
+			out = append(out, address)
+		}
+	}
+	return out
+}
+
+// nodeTaints are the host's, and the one of the virtual node's own cordon.
+func nodeTaints(host []corev1.Taint, virtual *corev1.Node) []corev1.Taint {
+	cordon := func(taint corev1.Taint) bool { return taint.Key == corev1.TaintNodeUnschedulable }
+	if !virtual.Spec.Unschedulable || slices.ContainsFunc(host, cordon) {
+		return host
+	}
+	taint := corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
+	if i := slices.IndexFunc(virtual.Spec.Taints, cordon); i >= 0 {
+		taint = virtual.Spec.Taints[i]
+	}
+	return append(slices.Clone(host), taint)
+}
+
+// nodeConditions are the host's, unless they differ from the virtual ones by nothing
+// but a heartbeat that is not due yet: a cluster at rest writes nothing.
+func nodeConditions(virtual, host []corev1.NodeCondition) []corev1.NodeCondition {
+	if len(virtual) != len(host) {
+		return host
+	}
+	for i := range host {
+		behind := host[i].LastHeartbeatTime.Sub(virtual[i].LastHeartbeatTime.Time)
+		same := host[i]
+		same.LastHeartbeatTime = virtual[i].LastHeartbeatTime
+		if behind >= heartbeatPeriod || !equality.Semantic.DeepEqual(same, virtual[i]) {
+			return host
+		}
+	}
+	return virtual
+}
