@@ -76,7 +76,7 @@ image-load: image ## Load the image into Docker, or into containerd (k8s.io) whe
 verify: $(patsubst scripts/%.sh,%,$(wildcard scripts/verify-*.sh)) ## Check everything that a machine can check
 
 .PHONY: update
-update: update-gofmt update-generated ## Mend what a machine can mend
+update: update-gofmt update-modules update-generated ## Mend what a machine can mend
 
 verify-%:
 	scripts/verify-$*.sh

@@ -7,11 +7,13 @@ version=${1:-$(required . k8s.io/kubernetes)} # without an argument: make the re
 
 while read -r module; do
 	(
+		trap 'rm -f .replace' EXIT
 		cd "$module"
-		old=$(sed -n 's|^\t\(k8s.io/[^ ]*\) => .*|-dropreplace=\1|p' go.mod)
-		new=$(staging "$version" | sed "s|\(.*\)|-replace=\1=\1@v0.${version#v1.}|")
-		# shellcheck disable=SC2086 # one flag a word
-		go mod edit $old $new "-require=k8s.io/kubernetes@$version"
+		staging "$version" | sed "s|\(.*\)|\t\1 => \1 v0.${version#v1.}|" >.replace # before go.mod changes: it asks the go command
+		# shellcheck disable=SC2046 # one flag a word
+		go mod edit $(sed -n 's|^\t\(k8s.io/[^ ]*\) => .*|-dropreplace=\1|p' go.mod) "-require=k8s.io/kubernetes@$version"
+		{ printf '\nreplace (\n'; cat .replace; printf ')\n'; } >>go.mod
+		go mod edit -fmt
 		go mod tidy
 	)
 done < <(modules)
