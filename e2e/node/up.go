@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,11 @@ func Up(ctx context.Context, options Options) (*Host, error) {
 	}
 	if err := Requirements(); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{"hostkube", "kubectl", "agnhost", "pause"} {
+		if _, err := os.Stat(filepath.Join(options.Programs, name)); err != nil {
+			return nil, fmt.Errorf("node: programs of the host, see Build: %w", err)
+		}
 	}
 	if err := Down(ctx, options.Dir); err != nil {
 		return nil, err
