@@ -5,9 +5,12 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/resources"
 )
 
-// HostResource is what the process does with one resource of the host. The lists below are all it may do.
+// HostResource is what the process does with one resource of the host.
 type HostResource struct {
 	Group    string
 	Resource string
@@ -19,34 +22,40 @@ type HostResource struct {
 // Verbs in the words of what they are for.
 const (
 	follow = "get list watch"                // an informer
-	own    = follow + " create patch delete" // server-side apply needs create and patch
+	own    = follow + " create patch delete" // what the syncer makes it also changes and removes
 	stream = "get create"                    // WebSocket upgrades are gets, SPDY ones and their authorization are creates
 )
 
-// hostResources lists the tenant's own namespace.
+// hostResources lists the tenant's own namespace: the kinds that are synced, and what the process needs beyond them.
 func hostResources(namespace string) []HostResource {
-	return []HostResource{
-		{"", "pods", verbs(own), nil},
-		{"", "pods/ephemeralcontainers", verbs("patch"), nil},
-		{"", "pods/resize", verbs("patch"), nil},
-		{"", "pods/status", verbs("patch"), nil}, // readiness gates flow from the virtual side
-		{"", "pods/log", verbs("get"), nil},
-		{"", "pods/attach", verbs(stream), nil},
-		{"", "pods/exec", verbs(stream), nil},
-		{"", "pods/portforward", verbs(stream), nil},
-		{"", "services", verbs(own), nil},
-		{"", "configmaps", verbs(own), nil},
-		{"", "secrets", verbs(own), nil},
-		{"", "events", verbs(follow), nil},
-		{"", "namespaces", verbs("get"), []string{namespace}}, // to tell a missing namespace from a missing right
-	}
+	return append(synced(true),
+		HostResource{"", "pods/ephemeralcontainers", verbs("patch"), nil},
+		HostResource{"", "pods/resize", verbs("patch"), nil},
+		HostResource{"", "pods/status", verbs("patch"), nil}, // readiness gates flow from the virtual side
+		HostResource{"", "pods/log", verbs("get"), nil},
+		HostResource{"", "pods/attach", verbs(stream), nil},
+		HostResource{"", "pods/exec", verbs(stream), nil},
+		HostResource{"", "pods/portforward", verbs(stream), nil},
+		HostResource{"", "namespaces", verbs("get"), []string{namespace}}, // to tell a missing namespace from a missing right
+	)
 }
 
 // clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
-func clusterResources() []HostResource {
-	return []HostResource{
-		{"", "nodes", verbs(follow), nil},
+func clusterResources() []HostResource { return synced(false) }
+
+// synced is what the kinds of the syncer's registry need, of namespaced or of cluster-wide resources.
+func synced(namespaced bool) []HostResource {
+	var out []HostResource
+	for _, kind := range resources.Registry(resources.Options{}) {
+		if kind.Namespaced != namespaced {
+			continue
+		}
+		needed := map[resource.Direction]string{resource.ToHost: own, resource.FromHost: follow, resource.ReadOnly: ""}[kind.Direction]
+		if needed != "" {
+			out = append(out, HostResource{Group: kind.Resource.Group, Resource: kind.Resource.Resource, Verbs: verbs(needed)})
+		}
 	}
+	return out
 }
 
 // Rules are those of the Role: without them the process does not start.
