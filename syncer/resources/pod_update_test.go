@@ -1,0 +1,186 @@
+package resources
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+
+	"nestling.dev/nestling/syncer/naming"
+)
+
+const updated = "patch host: virtual object differs"
+
+func requests(cpu string) corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: apiresource.MustParse(cpu)}}
+}
+
+func TestPodImageFollows(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.InitContainers = []corev1.Container{{Name: "init", Image: "a"}} })
+	s.onVirtual(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Image = "nginx:2"
+		pod.Spec.InitContainers[0].Image = "b"
+	})
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, "nginx:2", s.host().Spec.Containers[0].Image)
+	require.Equal(t, "b", s.host().Spec.InitContainers[0].Image)
+	require.Equal(t, "2", s.host().Annotations[podGeneration])
+}
+
+func TestPodImageThatTheHostRewritesIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Image = "mirror.example.com/nginx:1"
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "injected", Image: "proxy"})
+	})
+	require.Empty(t, s.settle())
+	s.onVirtual(func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = "nginx:2" })
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, "nginx:2", s.host().Spec.Containers[0].Image)
+	require.Equal(t, "proxy", s.host().Spec.Containers[1].Image)
+}
+
+func TestPodLabelsFollowAndAreRepaired(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	s.onVirtual(func(pod *corev1.Pod) { pod.Labels = map[string]string{"tier": "front"} })
+	require.Equal(t, updated, s.settle())
+	require.NotContains(t, s.host().Labels, "app")
+	want := s.host().Labels
+
+	s.onHost(func(pod *corev1.Pod) { pod.Labels = map[string]string{"host.example.com/own": "x"} })
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, "x", s.host().Labels["host.example.com/own"])
+	for key, value := range want {
+		require.Equal(t, value, s.host().Labels[key])
+	}
+}
+
+func TestPodCarriesItsNamespacesLabels(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	require.Equal(t, "a", s.host().Labels[naming.NamespaceLabel("team")])
+	namespace := s.world.VirtualObjects[0].DeepCopyObject().(*corev1.Namespace)
+	namespace.Labels = map[string]string{"env": "test"}
+	s.world.VirtualObjects[0] = namespace
+	require.Equal(t, updated, s.settle())
+	require.NotContains(t, s.host().Labels, naming.NamespaceLabel("team"))
+	require.Equal(t, "test", s.host().Labels[naming.NamespaceLabel("env")])
+}
+
+func TestPodDownwardFilesFollow(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) {
+		item := func(path, field string) corev1.DownwardAPIVolumeFile {
+			return corev1.DownwardAPIVolumeFile{Path: path, FieldRef: &corev1.ObjectFieldSelector{FieldPath: field}}
+		}
+		pod.Spec.Volumes = []corev1.Volume{{Name: "info", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+			Items: []corev1.DownwardAPIVolumeFile{item("all", "metadata.labels"), item("app", "metadata.labels['app']")},
+		}}}}
+	})
+	require.Equal(t, `app="web"`, s.host().Annotations[podLabels])
+	s.onVirtual(func(pod *corev1.Pod) { pod.Labels = map[string]string{"b": "2"} })
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, `b="2"`, s.host().Annotations[podLabels])
+	require.Empty(t, s.host().Annotations[podDownward+"0"])
+}
+
+func TestPodEphemeralContainersAreAdded(t *testing.T) {
+	t.Parallel()
+	debug := func(name string) corev1.EphemeralContainer {
+		return corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+			Name: name, Image: "busybox",
+			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "certs"}}}},
+		}}
+	}
+	s := newStory(t, nil)
+	for i, name := range []string{"debug-1", "debug-2"} {
+		s.onVirtual(func(pod *corev1.Pod) {
+			pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, debug(name))
+		})
+		require.Equal(t, "patch host/ephemeralcontainers: virtual object differs; "+updated, s.settle())
+		require.Len(t, s.host().Spec.EphemeralContainers, i+1)
+	}
+	added := s.host().Spec.EphemeralContainers[1]
+	require.Equal(t, naming.Host("team-a", "default", "certs"), added.EnvFrom[0].SecretRef.Name)
+	require.Equal(t, "KUBERNETES_SERVICE_HOST", added.Env[0].Name)
+	require.Equal(t, "3", s.host().Annotations[podGeneration])
+}
+
+func TestPodWithAnEphemeralContainerFromTheStartGetsItLater(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	s.world.HostObjects = nil
+	s.onVirtual(func(pod *corev1.Pod) {
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+	})
+	require.Equal(t, "create host: new; patch host/ephemeralcontainers: virtual object differs", s.settle())
+}
+
+func TestPodResizeGoesThroughItsSubresource(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.Containers[0].Resources = requests("100m") })
+	s.onHost(func(pod *corev1.Pod) { // a LimitRange of the host's
+		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: apiresource.MustParse("1Gi")}
+	})
+	require.Empty(t, s.settle())
+	s.onVirtual(func(pod *corev1.Pod) { pod.Spec.Containers[0].Resources = requests("200m"); pod.Labels["x"] = "y" })
+	require.Equal(t, updated+"; patch host/resize: virtual object differs; "+updated, s.settle())
+	got := s.host().Spec.Containers[0].Resources
+	require.Equal(t, "200m", got.Requests.Cpu().String())
+	require.Equal(t, "1Gi", got.Limits.Memory().String())
+}
+
+func TestPodTolerationsAreAdded(t *testing.T) {
+	t.Parallel()
+	notReady := corev1.Toleration{Key: "not-ready", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))}
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.Tolerations = []corev1.Toleration{notReady} })
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Key: "host"})
+	})
+	require.Empty(t, s.settle())
+	shorter := notReady
+	shorter.TolerationSeconds = new(int64(5))
+	s.onVirtual(func(pod *corev1.Pod) { pod.Spec.Tolerations = []corev1.Toleration{shorter, {Key: "gpu"}} })
+	require.Equal(t, updated, s.settle())
+	require.Empty(t, cmp.Diff([]corev1.Toleration{shorter, {Key: "host"}, {Key: "gpu"}}, s.host().Spec.Tolerations))
+}
+
+func TestPodGatesAreLifted(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) {
+		pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "a"}, {Name: "b"}}
+	})
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Spec.SchedulingGates = append(pod.Spec.SchedulingGates, corev1.PodSchedulingGate{Name: "host"})
+	})
+	require.Empty(t, s.settle())
+	s.onVirtual(func(pod *corev1.Pod) {
+		pod.Spec.SchedulingGates = pod.Spec.SchedulingGates[1:]
+		pod.Spec.NodeSelector = map[string]string{"disk": "ssd"}
+	})
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, []corev1.PodSchedulingGate{{Name: "b"}, {Name: "host"}}, s.host().Spec.SchedulingGates)
+	require.Equal(t, "ssd", s.host().Spec.NodeSelector["disk"])
+	s.onVirtual(func(pod *corev1.Pod) { pod.Spec.SchedulingGates = nil })
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, []corev1.PodSchedulingGate{{Name: "host"}}, s.host().Spec.SchedulingGates)
+}
+
+func TestPodDeadlinesOnlyShrink(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.TerminationGracePeriodSeconds = new(int64(-1)) })
+	s.onVirtual(func(pod *corev1.Pod) {
+		pod.Spec.ActiveDeadlineSeconds = new(int64(60))
+		pod.Spec.TerminationGracePeriodSeconds = new(int64(1))
+	})
+	require.Equal(t, updated, s.settle())
+	require.EqualValues(t, 60, *s.host().Spec.ActiveDeadlineSeconds)
+	require.EqualValues(t, 1, *s.host().Spec.TerminationGracePeriodSeconds)
+	s.onHost(func(pod *corev1.Pod) { pod.Spec.ActiveDeadlineSeconds = new(int64(30)) })
+	require.Empty(t, s.settle())
+}
