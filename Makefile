@@ -36,7 +36,8 @@ help: ## Say what there is
 
 .PHONY: build
 build: ## Build bin/nestling and bin/nestling-sandbox
-	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@echo 'go build -o bin/ ./cmd/...' # without the page of linker flags
+	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: sandbox
 sandbox: build ## Build, and run a tenant on a simulated host (Ctrl-C ends it)
@@ -48,7 +49,7 @@ test: build ## Run all tests that need no root: units, and the stories on a simu
 
 .PHONY: e2e
 e2e: ## Run the stories on a real node of this machine (needs root)
-	@if [ "$$(id -u)" != 0 ]; then echo "make e2e: real nodes need root: namespaces, mounts and cgroups" >&2; exit 1; fi
+	$(if $(filter-out 0,$(shell id -u)),$(error real nodes need root: namespaces, mounts and cgroups))
 	@$(MAKE) build image
 	NESTLING_E2E=1 go test -count 1 -timeout 40m -v $(TESTFLAGS) ./e2e/...
 
@@ -61,7 +62,8 @@ IMAGE_BINARY ?= $(if $(filter linux/$(ARCH),$(shell go env GOHOSTOS)/$(shell go 
 
 .PHONY: image-binary
 image-binary:
-	GOOS=linux GOARCH=$(ARCH) go build -ldflags '$(LDFLAGS)' -o $(IMAGE_BINARY) ./cmd/nestling
+	@echo 'GOOS=linux GOARCH=$(ARCH) go build -o $(IMAGE_BINARY) ./cmd/nestling'
+	@GOOS=linux GOARCH=$(ARCH) go build -ldflags '$(LDFLAGS)' -o $(IMAGE_BINARY) ./cmd/nestling
 
 .PHONY: image
 image: image-binary ## Build the container image without Docker: bin/nestling-image.tar
