@@ -19,8 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// client-go's own, on the user's side of the tests: it ends at its next tick.
+		// Of the user's and the host's side of the tests: they end at their next tick.
 		goleak.IgnoreAnyFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
+		goleak.IgnoreAnyFunction("github.com/moby/spdystream.(*Connection).shutdown"),
 	)
 }
 
