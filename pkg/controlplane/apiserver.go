@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,12 +15,14 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/egressselector"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 )
 
 // APIServer is upstream's kube-apiserver as a component.
@@ -69,16 +72,15 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 
 	// Run ends when ctx does; awaiting readiness must end when Run does.
 	starting, cancel := context.WithCancel(ctx)
-	announced := make(chan struct{})
-	go func() {
-		defer close(announced)
+	var announcer sync.WaitGroup
+	announcer.Go(func() {
 		if s.awaitReady(starting, loopback) == nil {
 			ready()
 		}
-	}()
+	})
 	err = prepared.Run(ctx)
 	cancel()
-	<-announced
+	announcer.Wait()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -114,6 +116,7 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 		return nil, nil, err
 	}
 	run.SecureServing.Listener = listener
+	run.EnableLogsHandler = false // would serve /var/log; its flag prints that it is deprecated
 	s.opts.register(run.Admission.GenericAdmission)
 
 	completedOptions, err := run.Complete(ctx)
@@ -127,7 +130,10 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
 	}
-	s.adjust(config)
+	if err := s.adjust(config); err != nil {
+		return nil, nil, fmt.Errorf("configure: %w", err)
+	}
+	bootstrap := replaceBootstrap(config)
 	completed, err := config.Complete()
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
@@ -136,14 +142,14 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err != nil {
 		return nil, nil, fmt.Errorf("build: %w", err)
 	}
-	if err := s.extend(server); err != nil {
+	if err := s.extend(server, bootstrap); err != nil {
 		return nil, nil, err
 	}
 	return server, config.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig, nil
 }
 
 // adjust sets what has no flag.
-func (s *APIServer) adjust(config *app.Config) {
+func (s *APIServer) adjust(config *app.Config) error {
 	if s.opts.ServiceIP != nil {
 		config.KubeAPIs.Extra.APIServerServiceIP = s.opts.ServiceIP
 	}
@@ -152,12 +158,25 @@ func (s *APIServer) adjust(config *app.Config) {
 			return dial, nil
 		}
 	}
+	if config.KubeAPIs.Extra.EndpointReconcilerType == reconcilers.MasterCountReconcilerType {
+		endpoints, err := newSteadyEndpoints(config.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
+		if err != nil {
+			return err
+		}
+		config.KubeAPIs.Extra.EndpointReconcilerConfig.Reconciler = endpoints
+	}
+	return nil
 }
 
 // extend adds to the outermost server of the chain, which sees every request first.
-func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator) error {
+func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap genericapiserver.PostStartHookFunc) error {
 	if err := server.GenericAPIServer.AddReadyzChecks(s.opts.ReadyChecks...); err != nil {
 		return fmt.Errorf("add ready checks: %w", err)
+	}
+	if bootstrap != nil {
+		if err := server.GenericAPIServer.AddPostStartHook(bootstrapHook, bootstrap); err != nil {
+			return fmt.Errorf("add a start hook: %w", err)
+		}
 	}
 	if s.opts.Metrics != nil {
 		// Installing upstream's handler registered the metrics of the API
@@ -169,10 +188,10 @@ func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator) error {
 	return nil
 }
 
-// readyInterval between two looks at /readyz while starting: a twentieth of
-// the time between the first request that can be answered and ready.
+// readyInterval between two looks at /readyz while starting.
 const readyInterval = 20 * time.Millisecond
 
+// awaitReady blocks until /readyz passes, but for the additional checks.
 func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error {
 	client, err := kubernetes.NewForConfig(loopback)
 	if err != nil {

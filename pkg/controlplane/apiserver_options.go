@@ -54,6 +54,8 @@ type APIServerOptions struct {
 	MutatingLast []AdmissionPlugin
 
 	// ReadyChecks extend /readyz. They do not delay the component's own ready.
+	// Upstream publishes default/kubernetes, at its first start, only when all
+	// of /readyz passes; so none of them may wait for that.
 	ReadyChecks []healthz.HealthChecker
 
 	// Metrics serves /metrics in place of upstream's handler, if set.
@@ -192,7 +194,8 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 
 		"service-cluster-ip-range": o.ServiceCIDR,
 		// A single server: its endpoints replace those of its predecessor at
-		// once, without waiting for a lease of a killed one to expire.
+		// once, without waiting for a lease of a killed one to expire. See
+		// steadyEndpoints, too.
 		"endpoint-reconciler-type": "master-count",
 
 		"authorization-mode":                 "RBAC",
@@ -207,9 +210,8 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 
 		// What a pod may do is the host's to decide, by its own Pod Security.
 		"allow-privileged": "true",
-		// Both would show the tenant the inside of a process that is not theirs.
-		"enable-logs-handler": "false",
-		"profiling":           "false",
+		// It would show the tenant the inside of a process that is not theirs.
+		"profiling": "false",
 	}
 	for name, path := range files {
 		flags[name] = path

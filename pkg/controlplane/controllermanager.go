@@ -139,8 +139,7 @@ func (m *ControllerManager) config(ctx context.Context, clientConfig *rest.Confi
 	if err := manager.ApplyTo(managerConfig, known, disabled, aliases); err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}
-	manager.Metrics.Apply()
-	return managerConfig, nil
+	return managerConfig, nil // the metrics options are process-wide; the API server applied them
 }
 
 func (m *ControllerManager) flags() map[string]string {

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -26,7 +27,8 @@ import (
 // Globals are the settings that Kubernetes keeps once per process.
 type Globals struct {
 	// FeatureGates of the API server and the controller manager, which share
-	// one set, and of client-go.
+	// one set, and of client-go. They win over
+	// our own defaults.
 	FeatureGates map[string]bool
 
 	// Verbosity is klog's -v.
@@ -35,9 +37,9 @@ type Globals struct {
 	// JSONLogs switches klog to one JSON object per line.
 	JSONLogs bool
 
-	// Quiet hides the informational messages of klog, some 300 lines at a
-	// start; errors stay. It has no effect on JSONLogs. Loggers that are
-	// not klog's, as a text logger in a context, are not concerned.
+	// Quiet hides the informational messages and warnings of klog, some 300
+	// lines at a start; errors stay. It has no effect on JSONLogs. Loggers that
+	// are not klog's, as a text logger in a context, are not concerned.
 	Quiet bool
 }
 
@@ -74,11 +76,21 @@ func SetGlobals(globals Globals) error {
 	return nil
 }
 
+// defaultFeatureGates are those in which we differ from upstream.
+func defaultFeatureGates() map[string]bool {
+	return map[string]bool{
+		// Finds other API servers of the cluster; there are none.
+		"UnknownVersionInteroperabilityProxy": false,
+	}
+}
+
 // setFeatureGates sets the gates once and for all components: the API server
 // and the controller manager register in the same registry, and both would set
 // it to defaults, with a warning, if nobody else had.
 func setFeatureGates(gates map[string]bool) error {
-	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(gates); err != nil {
+	all := defaultFeatureGates()
+	maps.Copy(all, gates)
+	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(all); err != nil {
 		return fmt.Errorf("feature gates: %w", err)
 	}
 	if err := compatibility.DefaultComponentGlobalsRegistry.Set(); err != nil {
@@ -99,7 +111,7 @@ func setLogs(globals Globals) error {
 	if globals.JSONLogs {
 		config.Format = logsapi.JSONLogFormat
 	} else if globals.Quiet {
-		streams.ErrorStream = dropInfo{os.Stderr}
+		streams.ErrorStream = quiet{os.Stderr}
 	}
 	if err := logsapi.ValidateAndApplyWithOptions(config, streams, utilfeature.DefaultFeatureGate); err != nil {
 		return fmt.Errorf("logging: %w", err)
@@ -107,12 +119,36 @@ func setLogs(globals Globals) error {
 	return nil
 }
 
-// dropInfo drops messages in klog's text format whose severity is informational.
-type dropInfo struct{ io.Writer }
+// quiet drops messages in klog's text format that tell nothing to a person:
+// informational ones, warnings, and errors that are part of every good start.
+type quiet struct{ io.Writer }
 
-func (d dropInfo) Write(message []byte) (int, error) {
-	if len(message) > 0 && message[0] == 'I' {
+func (q quiet) Write(message []byte) (int, error) {
+	if len(message) > 0 && (message[0] == 'I' || message[0] == 'W') || harmless(message) {
 		return len(message), nil
 	}
-	return d.Writer.Write(message)
+	return q.Writer.Write(message)
+}
+
+// harmless are upstream's error messages of a start and a stop without any error.
+func harmless(message []byte) bool {
+	for _, text := range []string{
+		// The start.
+		"The manifest file is empty, ignoring.", // a flag that is not set
+		`namespaces \"kube-system\" not found`,  // retried until it is there
+		"failed to update storage version",      // etcd, retried
+		"is not as new as written version",      // a controller waits for its own write to come back
+		"Unable to authenticate the request",    // somebody's, not ours; counted in the metrics
+		// The stop, which comes to everyone who is in the middle of something.
+		"context canceled",
+		"Unable to sync caches",
+		"broadcaster already stopped",
+		"Handler timeout",
+		"Post-timeout activity",
+	} {
+		if bytes.Contains(message, []byte(text)) {
+			return true
+		}
+	}
+	return false
 }
