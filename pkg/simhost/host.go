@@ -114,7 +114,7 @@ func (h *Host) build() error {
 		PKI:              h.bundle,
 		Dir:              filepath.Join(h.opts.Dir, "apiserver"),
 		Listener:         h.gate,
-		AdvertiseAddress: net.IPv4(127, 0, 0, 1),
+		AdvertiseAddress: advertiseAddress(),
 		ServiceCIDR:      ServiceCIDR,
 		Kubelet:          h.kubelets.dial,
 	})
@@ -123,6 +123,10 @@ func (h *Host) build() error {
 	}
 	return nil
 }
+
+// advertiseAddress is what default/kubernetes points at. Endpoints may not be
+// loopback addresses; nobody dials this one.
+func advertiseAddress() net.IP { return net.IPv4(198, 19, 255, 254) }
 
 // release gives back what New took.
 func (h *Host) release() {

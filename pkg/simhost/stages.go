@@ -34,6 +34,7 @@ var (
 // stages of a kind may match the same object.
 const (
 	deleted    = `(.metadata.deletionTimestamp != null)`
+	letGo      = `(` + deleted + ` and .metadata.deletionGracePeriodSeconds != 0)` // with 0, the kubelet has done its part
 	terminal   = `(.status.phase == "Succeeded" or .status.phase == "Failed")`
 	finalizers = `(((.metadata.finalizers // []) | length) > 0)`
 
@@ -70,9 +71,9 @@ func stages() map[internalversion.StageResourceRef][]*internalversion.Stage {
 			// Only where there is a finalizer can anybody see that: in a Job's pods.
 			stage{name: "stop", when: deleted + ` and (` + terminal + ` | not) and ` + finalizers,
 				delayFrom: StopsAfterAnnotation, status: `{{ Stopped . }}`}.of(podResource),
-			stage{name: "remove", when: deleted + ` and (` + terminal + ` | not) and (` + finalizers + ` | not)`,
+			stage{name: "remove", when: letGo + ` and (` + terminal + ` | not) and (` + finalizers + ` | not)`,
 				delayFrom: StopsAfterAnnotation, remove: true}.of(podResource),
-			stage{name: "remove-ended", when: deleted + ` and ` + terminal, remove: true}.of(podResource),
+			stage{name: "remove-ended", when: letGo + ` and ` + terminal, remove: true}.of(podResource),
 		},
 		nodeResource: {
 			stage{name: "recover", when: healthy + ` | not`, status: `{{ NodeHealthy . }}`}.of(nodeResource),

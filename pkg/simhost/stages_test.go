@@ -40,7 +40,10 @@ func started(pod *corev1.Pod) {
 
 func TestStageOfAPod(t *testing.T) {
 	t.Parallel()
-	beingDeleted := func(pod *corev1.Pod) { pod.DeletionTimestamp = &present }
+	beingDeleted := func(pod *corev1.Pod) {
+		pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &present, new(int64(30))
+	}
+	forced := func(pod *corev1.Pod) { pod.DeletionGracePeriodSeconds = new(int64(0)) }
 	withFinalizer := func(pod *corev1.Pod) { pod.Finalizers = []string{"batch.kubernetes.io/job-tracking"} }
 	ofAJob := func(pod *corev1.Pod) { pod.Labels = map[string]string{"batch.kubernetes.io/job-name": "j"} }
 	changed := func(pod *corev1.Pod) { pod.Generation++ }
@@ -54,21 +57,22 @@ func TestStageOfAPod(t *testing.T) {
 		pod  *corev1.Pod
 		want string
 	}{
-		"a bound pod starts":                       {web(), "start"},
-		"a running pod stays":                      {web(started), ""},
-		"a changed pod is followed":                {web(started, changed), "follow"},
-		"a gated pod is not ready":                 {web(gated, started), ""},
-		"an opened gate is followed":               {web(gated, started, gateOpened), "follow"},
-		"a job's pod starts":                       {web(ofAJob), "start"},
-		"a job's pod finishes":                     {web(ofAJob, started), "finish"},
-		"a finished pod stays":                     {web(ofAJob, started, ended), ""},
-		"a deleted pod goes":                       {web(started, beingDeleted), "remove"},
-		"a deleted pod that never started goes":    {web(beingDeleted), "remove"},
-		"a deleted pod with a finalizer ends":      {web(started, withFinalizer, beingDeleted), "stop"},
-		"a deleted and ended pod goes":             {web(started, withFinalizer, ended, beingDeleted), "remove-ended"},
-		"a deleted and changed pod only goes":      {web(started, changed, beingDeleted), "remove"},
-		"a deleted pod of a job does not finish":   {web(ofAJob, started, beingDeleted), "remove"},
-		"a changed pod of a job finishes all same": {web(ofAJob, started, changed), "finish"},
+		"a bound pod starts":                            {web(), "start"},
+		"a running pod stays":                           {web(started), ""},
+		"a changed pod is followed":                     {web(started, changed), "follow"},
+		"a gated pod is not ready":                      {web(gated, started), ""},
+		"an opened gate is followed":                    {web(gated, started, gateOpened), "follow"},
+		"a job's pod starts":                            {web(ofAJob), "start"},
+		"a job's pod finishes":                          {web(ofAJob, started), "finish"},
+		"a finished pod stays":                          {web(ofAJob, started, ended), ""},
+		"a deleted pod goes":                            {web(started, beingDeleted), "remove"},
+		"a deleted pod that never started goes":         {web(beingDeleted), "remove"},
+		"a deleted pod with a finalizer ends":           {web(started, withFinalizer, beingDeleted), "stop"},
+		"a deleted and ended pod goes":                  {web(started, withFinalizer, ended, beingDeleted), "remove-ended"},
+		"a pod that was let go stays for its finalizer": {web(started, withFinalizer, ended, beingDeleted, forced), ""},
+		"a deleted and changed pod only goes":           {web(started, changed, beingDeleted), "remove"},
+		"a deleted pod of a job does not finish":        {web(ofAJob, started, beingDeleted), "remove"},
+		"a changed pod of a job finishes all same":      {web(ofAJob, started, changed), "finish"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
