@@ -53,10 +53,11 @@ func New(options Options) (*Syncer, error) {
 		return nil, fmt.Errorf("host client: %w", err)
 	}
 	broadcaster := record.NewBroadcaster()
+	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: engine.FieldManager})
 	e, err := engine.New(engine.Options{
 		Virtual: options.Virtual, Host: options.Host, Env: options.Env,
 		Kinds:    resources.Registry(options.Kinds),
-		Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: engine.FieldManager}),
+		Recorder: recorder,
 		Metrics:  engine.NewMetrics(options.Registerer),
 		Workers:  options.Workers, Breaker: options.Breaker,
 	})
@@ -69,7 +70,7 @@ func New(options Options) (*Syncer, error) {
 		tokens: tokens.New(tokens.Options{
 			Virtual: virtual, Host: host,
 			Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
-			Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers,
+			Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder,
 		}),
 		broadcaster: broadcaster,
 		sink:        &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")},

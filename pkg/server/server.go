@@ -47,6 +47,7 @@ type server struct {
 	hostConfig *rest.Config
 	host       kubernetes.Interface
 	owner      metav1.OwnerReference
+	nodes      bool   // the host lets us read its nodes
 	serviceIP  net.IP // of default/kubernetes: the ClusterIP of the tenant's host Service
 
 	pki       *pki.Bundle
@@ -123,6 +124,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		for _, right := range found.Missing {
 			klog.FromContext(ctx).Info("The host does not grant an optional right; what needs it degrades", "verb", right.Verb, "group", right.Group, "resource", right.Resource)
 		}
+		s.nodes = found.May("list", "", "nodes") && found.May("watch", "", "nodes")
 		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
 		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
 		if s.serviceIP == nil {

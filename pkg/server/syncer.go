@@ -49,6 +49,7 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 		Kinds: resources.Options{
 			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
 			AllSecrets:    s.config.Sync.Secrets == config.SelectAll,
+			NoNodes:       !s.nodes,
 		},
 		Workers:        s.config.Sync.Workers,
 		Breaker:        engine.Breaker{MinObjects: s.config.Sync.DeleteBreaker.MinObjects, Share: s.config.Sync.DeleteBreaker.Share},
@@ -120,3 +121,6 @@ func (s *server) hostService(virtual *corev1.Service) (*corev1.Service, error) {
 	}
 	return running.HostService(virtual)
 }
+
+// admissionPlugins run after all others of the tenant's.
+func (s *server) admissionPlugins() []controlplane.AdmissionPlugin { return nil }
