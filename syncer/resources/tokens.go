@@ -8,6 +8,10 @@ import (
 	"nestling.dev/nestling/syncer/naming"
 )
 
+// TokensKind is the kind annotation of the host Secret that holds a pod's tokens: it is
+// derived from the pod and is the translation of no virtual Secret.
+const TokensKind = "Pod/tokens"
+
 // Token is one ServiceAccount token that a pod's projected volume asks for.
 type Token struct {
 	Volume            string // name of the pod's volume

@@ -1,0 +1,164 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/resources"
+)
+
+const (
+	// attemptTimeout bounds one look at one pod, all its requests included.
+	attemptTimeout = 30 * time.Second
+	firstRetry     = 50 * time.Millisecond
+	lastRetry      = time.Minute
+)
+
+// Options of a Controller. Clients, informers and Env are required.
+type Options struct {
+	Virtual, Host kubernetes.Interface
+	Pods          cache.SharedIndexInformer // of the virtual cluster; run by the caller
+	HostSecrets   cache.SharedIndexInformer // of this tenant; run by the caller
+	Env           func() resource.Env
+	// RotateAt is the fraction of its life at which a token is renewed; 0 is 0.8.
+	RotateAt float64
+	Workers  int                  // 0 is 16
+	Recorder record.EventRecorder // nil: pods are told nothing
+	Clock    clock.WithTicker     // nil: the real one
+}
+
+// Controller keeps the tokens of every virtual pod in host Secrets.
+type Controller struct {
+	options Options
+	queue   workqueue.TypedRateLimitingInterface[resource.Key]
+	written *written
+}
+
+// New makes a controller and connects nothing yet. It can Run once.
+func New(options Options) *Controller {
+	if options.RotateAt == 0 {
+		options.RotateAt = 0.8
+	}
+	if options.Workers == 0 {
+		options.Workers = 16
+	}
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
+	if options.Recorder == nil {
+		options.Recorder = &record.FakeRecorder{}
+	}
+	return &Controller{options: options, written: newWritten()}
+}
+
+// Run keeps tokens until ctx ends and all its goroutines have ended. It writes nothing
+// before both informers have been filled.
+func (c *Controller) Run(ctx context.Context) error {
+	c.queue = workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[resource.Key](firstRetry, lastRetry),
+		workqueue.TypedRateLimitingQueueConfig[resource.Key]{Clock: c.options.Clock})
+	defer c.queue.ShutDown()
+
+	pods, err := c.options.Pods.AddEventHandler(handler(c.podChanged))
+	if err != nil {
+		return fmt.Errorf("watch virtual pods: %w", err)
+	}
+	defer c.stopHandling(ctx, c.options.Pods, pods)
+	secrets, err := c.options.HostSecrets.AddEventHandler(handler(c.secretChanged))
+	if err != nil {
+		return fmt.Errorf("watch host secrets: %w", err)
+	}
+	defer c.stopHandling(ctx, c.options.HostSecrets, secrets)
+	if !cache.WaitForCacheSync(ctx.Done(), pods.HasSynced, secrets.HasSynced) {
+		return nil
+	}
+	var workers sync.WaitGroup
+	for range c.options.Workers {
+		workers.Go(func() { c.work(ctx) })
+	}
+	<-ctx.Done()
+	c.queue.ShutDown()
+	workers.Wait()
+	return nil
+}
+
+func (c *Controller) stopHandling(ctx context.Context, informer cache.SharedIndexInformer, handler cache.ResourceEventHandlerRegistration) {
+	if err := informer.RemoveEventHandler(handler); err != nil {
+		klog.FromContext(ctx).Error(err, "Informer handler could not be removed")
+	}
+}
+
+// handler calls changed for whatever happens to an object of type T.
+func handler[T any](changed func(T)) cache.ResourceEventHandler {
+	call := func(in any) {
+		if tombstone, ok := in.(cache.DeletedFinalStateUnknown); ok {
+			in = tombstone.Obj
+		}
+		if object, ok := in.(T); ok {
+			changed(object)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: call, UpdateFunc: func(_, in any) { call(in) }, DeleteFunc: call,
+	}
+}
+
+func (c *Controller) podChanged(pod *corev1.Pod) {
+	if len(resources.Tokens(pod)) > 0 {
+		c.queue.Add(resource.KeyOf(pod))
+	}
+}
+
+func (c *Controller) secretChanged(secret *corev1.Secret) {
+	if key, ok := resource.VirtualKey(secret); ok && resource.IsOurs(c.options.Env(), resources.TokensKind, secret) {
+		c.queue.Add(key)
+	}
+}
+
+func (c *Controller) work(ctx context.Context) {
+	for {
+		key, shutdown := c.queue.Get()
+		if shutdown {
+			return
+		}
+		c.workOn(ctx, key)
+		c.queue.Done(key)
+	}
+}
+
+func (c *Controller) workOn(ctx context.Context, key resource.Key) {
+	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	again, err := c.sync(attempt, key)
+	switch {
+	case err != nil && ctx.Err() != nil: // stopping
+	case err != nil:
+		c.queue.AddRateLimited(key)
+		if !isOutcome(err) {
+			klog.FromContext(ctx).Error(err, "Tokens of a pod could not be kept and will be tried again", "namespace", key.Namespace, "pod", key.Name)
+		}
+	case again > 0:
+		c.queue.Forget(key)
+		c.queue.AddAfter(key, again)
+	default:
+		c.queue.Forget(key)
+	}
+}
+
+// isOutcome reports whether err is the ordinary result of two sides that move at once:
+// worth another look, not a line in the log.
+func isOutcome(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
+}
