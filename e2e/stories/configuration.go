@@ -1,0 +1,3 @@
+package stories
+
+func configuration() []Story { return nil }

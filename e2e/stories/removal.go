@@ -1,0 +1,3 @@
+package stories
+
+func removal() []Story { return nil }
