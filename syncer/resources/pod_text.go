@@ -31,9 +31,12 @@ type podText struct {
 }
 
 func newPodText(env resource.Env, virtual *corev1.Pod, hostUID types.UID) *podText {
+	host := naming.Host(env.Tenant, virtual.Namespace, virtual.Name)
 	pairs := []string{
+		host + "_" + env.HostNamespace, virtual.Name + "_" + virtual.Namespace, // kubelet's full name
+		env.HostNamespace + "/" + host, virtual.Namespace + "/" + virtual.Name,
+		host, virtual.Name,
 		TokenSecretName(env.Tenant, virtual.Namespace, virtual.Name), virtual.Name + "-token",
-		naming.Host(env.Tenant, virtual.Namespace, virtual.Name), virtual.Name,
 	}
 	forEachName(virtual, func(_ string, name *string) {
 		pairs = append(pairs, naming.Host(env.Tenant, virtual.Namespace, *name), *name)

@@ -1,0 +1,340 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"nestling.dev/nestling/syncer/naming"
+	"nestling.dev/nestling/syncer/plan"
+	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/resources"
+	"nestling.dev/nestling/syncer/resources/golden"
+)
+
+var podName = naming.Host("team-a", "default", "virtual-pod")
+
+// podWorld is a world with one random virtual pod and what it may read.
+func podWorld(f *filler) *golden.World {
+	pod := f.pod()
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "db"}, Spec: corev1.ServiceSpec{
+		ClusterIP: "10.96.0.9", Ports: []corev1.ServicePort{{Port: 5432}},
+	}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "default", Labels: map[string]string{"team": f.word()}}}
+	tokens := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "tenants", Name: resources.TokenSecretName("team-a", "default", "virtual-pod"),
+		Annotations: map[string]string{resource.AnnotationUID: string(pod.UID)},
+	}}
+	return &golden.World{VirtualObjects: []resource.Object{pod, service, namespace}, HostObjects: []resource.Object{tokens}}
+}
+
+func virtualPod(world *golden.World) *corev1.Pod {
+	return world.Virtual("pods", resource.Key{Namespace: "default", Name: "virtual-pod"}).(*corev1.Pod)
+}
+
+func hostPod(world *golden.World) *corev1.Pod { return world.Host("pods", podName).(*corev1.Pod) }
+
+// settle decides and carries out until the plan is empty, which must be soon: a plan is
+// carried out as a whole, and only what it brings about can ask for another.
+func settle(t *rapid.T, world *golden.World) {
+	env := golden.Env(world)
+	for range 3 {
+		virtual := world.Virtual("pods", resource.Key{Namespace: "default", Name: "virtual-pod"})
+		host := world.Host("pods", podName)
+		before := text(virtual, host)
+		got := plan.Decide(env, resources.Pods(), virtual, host)
+		if diff := cmp.Diff(before, text(virtual, host)); diff != "" {
+			t.Fatalf("Decide changed what it was given:\n%s", diff)
+		}
+		if got.Empty() {
+			return
+		}
+		if got.Wait != "" || got.Event != nil {
+			t.Fatalf("not synced: %s", got)
+		}
+		if err := world.Carry(resources.Pods(), got); err != nil {
+			t.Fatalf("a server refuses %s: %v", got, err)
+		}
+	}
+	got := plan.Decide(env, resources.Pods(), virtualPod(world), hostPod(world))
+	if !got.Empty() {
+		action := got.Actions[0]
+		t.Fatalf("no end: %s%s", got, cmp.Diff(action.Live, action.Want))
+	}
+}
+
+func text(objects ...resource.Object) string {
+	out, err := json.Marshal(objects)
+	if err != nil {
+		panic(err)
+	}
+	return string(out)
+}
+
+// change replaces one pod of a world by a changed copy.
+func change(objects []resource.Object, pod *corev1.Pod, by func(*corev1.Pod)) {
+	changed := pod.DeepCopy()
+	by(changed)
+	if !cmp.Equal(changed.Spec, pod.Spec) {
+		changed.Generation++
+	}
+	objects[slices.Index(objects, resource.Object(pod))] = changed
+}
+
+// What an author, the scheduler, a kubelet and the host's webhooks do to pods.
+var (
+	virtualChanges = map[string]func(*filler, *corev1.Pod){
+		"image":       func(f *filler, pod *corev1.Pod) { pick(f, pointers(pod.Spec.Containers)...).Image = f.word() },
+		"label":       func(f *filler, pod *corev1.Pod) { pod.Labels = map[string]string{"app": f.word(), f.word(): f.word()} },
+		"annotations": func(f *filler, pod *corev1.Pod) { pod.Annotations = map[string]string{f.word(): f.word()} },
+		"toleration": func(f *filler, pod *corev1.Pod) {
+			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Key: f.word()})
+		},
+		"toleration seconds": func(f *filler, pod *corev1.Pod) {
+			for i := range pod.Spec.Tolerations {
+				pod.Spec.Tolerations[i].TolerationSeconds = new(f.rand.Int64N(100))
+			}
+		},
+		"gates": func(_ *filler, pod *corev1.Pod) {
+			pod.Spec.SchedulingGates = pod.Spec.SchedulingGates[:len(pod.Spec.SchedulingGates)/2]
+		},
+		"deadline": func(_ *filler, pod *corev1.Pod) { pod.Spec.ActiveDeadlineSeconds = new(int64(1)) },
+		"resources": func(f *filler, pod *corev1.Pod) {
+			pod.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": apiresource.MustParse(fmt.Sprint(f.rand.IntN(9)))}
+		},
+		"ephemeral container": func(f *filler, pod *corev1.Pod) {
+			var container corev1.EphemeralContainer
+			f.fill(reflect.ValueOf(&container).Elem())
+			dropBoth((*corev1.Container)(&container.EphemeralContainerCommon))
+			pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, container)
+		},
+		"readiness": func(f *filler, pod *corev1.Pod) {
+			for _, gate := range pod.Spec.ReadinessGates {
+				pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == gate.ConditionType })
+				pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: gate.ConditionType, Status: corev1.ConditionTrue, Reason: f.word()})
+			}
+		},
+	}
+	hostChanges = map[string]func(*filler, *corev1.Pod){
+		"bind": func(_ *filler, pod *corev1.Pod) {
+			if len(pod.Spec.SchedulingGates) == 0 {
+				pod.Spec.NodeName = "node-1"
+			}
+		},
+		"label lost": func(_ *filler, pod *corev1.Pod) { pod.Labels = nil },
+		"annotation": func(f *filler, pod *corev1.Pod) { pod.Annotations[f.word()] = f.word() },
+		"image":      func(f *filler, pod *corev1.Pod) { pick(f, pointers(pod.Spec.Containers)...).Image = f.word() },
+		"container": func(f *filler, pod *corev1.Pod) {
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: f.word(), Image: f.word()})
+		},
+		"limits": func(_ *filler, pod *corev1.Pod) {
+			pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"memory": apiresource.MustParse("1Gi")}
+		},
+		"toleration": func(f *filler, pod *corev1.Pod) {
+			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{Key: f.word()})
+		},
+		"status": func(f *filler, pod *corev1.Pod) {
+			pod.Status = f.status(pod, []string{podName, naming.Host("team-a", "default", "other")})
+			if f.rand.IntN(2) == 0 {
+				pod.Status.ObservedGeneration = pod.Generation
+			}
+		},
+	}
+)
+
+func pointers(containers []corev1.Container) []*corev1.Container {
+	var out []*corev1.Container
+	for i := range containers {
+		out = append(out, &containers[i])
+	}
+	return out
+}
+
+func TestPodPlansComeToAnEnd(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFiller(rapid.Uint64().Draw(t, "seed"))
+		world := podWorld(f)
+		settle(t, world)
+		for range rapid.IntRange(0, 6).Draw(t, "changes") {
+			if name := rapid.SampledFrom(append(sorted(virtualChanges), "")).Draw(t, "virtual"); name != "" {
+				change(world.VirtualObjects, virtualPod(world), func(pod *corev1.Pod) { virtualChanges[name](f, pod) })
+			}
+			if name := rapid.SampledFrom(append(sorted(hostChanges), "")).Draw(t, "host"); name != "" {
+				change(world.HostObjects, hostPod(world), func(pod *corev1.Pod) { hostChanges[name](f, pod) })
+			}
+			settle(t, world)
+		}
+		follows(t, virtualPod(world), hostPod(world))
+	})
+}
+
+// follows checks that what the virtual side owns has arrived.
+func follows(t *rapid.T, virtual, host *corev1.Pod) {
+	for _, container := range virtual.Spec.EphemeralContainers {
+		if !slices.ContainsFunc(host.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == container.Name }) {
+			t.Fatalf("ephemeral container %s is not on the host", container.Name)
+		}
+	}
+	for key, value := range virtual.Labels {
+		if !strings.HasPrefix(key, resource.Prefix) && host.Labels[key] != value {
+			t.Fatalf("label %s is %q on the host, want %q", key, host.Labels[key], value)
+		}
+	}
+	for _, toleration := range virtual.Spec.Tolerations {
+		if !slices.ContainsFunc(host.Spec.Tolerations, func(other corev1.Toleration) bool { return cmp.Equal(other, toleration) }) {
+			t.Fatalf("toleration %v is not on the host", toleration)
+		}
+	}
+	if host.Labels[resource.LabelTenant] != "team-a" || virtual.Spec.NodeName != host.Spec.NodeName {
+		t.Fatalf("tenant %q, nodes %q and %q", host.Labels[resource.LabelTenant], virtual.Spec.NodeName, host.Spec.NodeName)
+	}
+	if got := host.Annotations["nestling.dev/generation"]; got != fmt.Sprint(virtual.Generation) {
+		t.Fatalf("generation %s is on the host, want %d", got, virtual.Generation)
+	}
+}
+
+func sorted[T any](m map[string]T) []string {
+	var out []string
+	for key := range m {
+		out = append(out, key)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// references are the fields, by struct and name, that name another object of the pod's
+// namespace. It is a second list, next to the one of the translation, on purpose.
+var references = map[string]bool{
+	"LocalObjectReference.Name": true, "SecretVolumeSource.SecretName": true, "AzureFileVolumeSource.SecretName": true,
+	"PersistentVolumeClaimVolumeSource.ClaimName": true, "GlusterfsVolumeSource.EndpointsName": true,
+	"PodResourceClaim.ResourceClaimName": true, "PodResourceClaim.ResourceClaimTemplateName": true,
+	"PodSchedulingGroup.PodGroupName": true, "PodSpec.ServiceAccountName": true,
+}
+
+func TestHostPodsNameHostObjectsOnly(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		world := podWorld(newFiller(rapid.Uint64().Draw(t, "seed")))
+		settle(t, world)
+		settle(t, world)
+		host := hostPod(world)
+		walk(reflect.ValueOf(host.Spec), "PodSpec", "", func(path, value string) {
+			if references[path] && value != "" && !strings.HasPrefix(value, "team-a-") {
+				t.Fatalf("%s is %q on the host", path, value)
+			}
+			if strings.HasSuffix(path, ".FieldPath") && (path == "ObjectFieldSelector.FieldPath") &&
+				strings.HasPrefix(value, "metadata.") && !strings.HasPrefix(value, "metadata.annotations['nestling.dev/") {
+				t.Fatalf("%s reads %q of the host pod", path, value)
+			}
+		})
+		for _, container := range host.Spec.Containers {
+			for _, variable := range container.Env {
+				if variable.ValueFrom != nil && variable.ValueFrom.FieldRef != nil && strings.HasPrefix(variable.ValueFrom.FieldRef.FieldPath, "metadata.") {
+					t.Fatalf("variable %s reads %q of the host pod", variable.Name, variable.ValueFrom.FieldRef.FieldPath)
+				}
+			}
+		}
+		checkTerms(t, host)
+	})
+}
+
+// checkTerms checks that no selector of pods reaches beyond the tenant.
+func checkTerms(t *rapid.T, host *corev1.Pod) {
+	confined := func(selector *metav1.LabelSelector) bool {
+		return selector == nil || slices.ContainsFunc(selector.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
+			return r.Key == resource.LabelTenant && r.Operator == metav1.LabelSelectorOpIn && slices.Equal(r.Values, []string{"team-a"})
+		})
+	}
+	walkTerms(reflect.ValueOf(host.Spec), func(term corev1.PodAffinityTerm) {
+		if !confined(term.LabelSelector) || term.Namespaces != nil || term.NamespaceSelector != nil || term.MatchLabelKeys != nil || term.MismatchLabelKeys != nil {
+			t.Fatalf("term reaches beyond the tenant: %v", term)
+		}
+	})
+	for _, constraint := range host.Spec.TopologySpreadConstraints {
+		if !confined(constraint.LabelSelector) {
+			t.Fatalf("constraint reaches beyond the tenant: %v", constraint)
+		}
+	}
+}
+
+func walkTerms(value reflect.Value, visit func(corev1.PodAffinityTerm)) {
+	if term, ok := value.Interface().(corev1.PodAffinityTerm); ok {
+		visit(term)
+		return
+	}
+	switch value.Kind() {
+	case reflect.Pointer:
+		if !value.IsNil() {
+			walkTerms(value.Elem(), visit)
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			walkTerms(value.Index(i), visit)
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if value.Type().Field(i).IsExported() {
+				walkTerms(value.Field(i), visit)
+			}
+		}
+	}
+}
+
+// walk visits every string of value with its place: the struct and the field.
+func walk(value reflect.Value, parent, field string, visit func(path, value string)) {
+	switch value.Kind() {
+	case reflect.String:
+		visit(parent+"."+field, value.String())
+	case reflect.Pointer:
+		if !value.IsNil() {
+			walk(value.Elem(), parent, field, visit)
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			walk(value.Index(i), parent, field, visit)
+		}
+	case reflect.Map:
+		for _, key := range value.MapKeys() {
+			walk(value.MapIndex(key), parent, field, visit)
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if value.Type().Field(i).IsExported() {
+				walk(value.Field(i), value.Type().Name(), value.Type().Field(i).Name, visit)
+			}
+		}
+	}
+}
+
+func TestVirtualPodsNameNothingOfTheHost(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFiller(rapid.Uint64().Draw(t, "seed"))
+		world := podWorld(f)
+		settle(t, world)
+		secrets := []string{podName, string(hostPod(world).UID), resources.TokenSecretName("team-a", "default", "virtual-pod")}
+		for _, ref := range resources.Pods().Refs(virtualPod(world)) {
+			if ref.Namespace != "" {
+				secrets = append(secrets, naming.Host("team-a", "default", ref.Name))
+			}
+		}
+		change(world.HostObjects, hostPod(world), func(pod *corev1.Pod) { pod.Status = f.status(pod, secrets) })
+		settle(t, world)
+		virtual := text(&corev1.Pod{Status: virtualPod(world).Status})
+		for _, secret := range append(secrets, "_tenants", `\"tenants`) {
+			if strings.Contains(virtual, secret) {
+				t.Fatalf("%q shows in %s", secret, virtual)
+			}
+		}
+	})
+}
