@@ -1,0 +1,83 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"nestling.dev/nestling/pkg/sandbox"
+	"nestling.dev/nestling/pkg/simhost"
+)
+
+const (
+	pods   = 500
+	rounds = 3
+	// idle is how long a tenant is left alone before its memory is read.
+	idle = 2 * time.Minute
+)
+
+func wanted(t *testing.T) {
+	if os.Getenv("NESTLING_BENCH") == "" {
+		t.Skip("benchmarks run by `make bench`")
+	}
+}
+
+// TestBenchSandbox measures a tenant on the simulated host.
+func TestBenchSandbox(t *testing.T) {
+	wanted(t)
+	binary, err := filepath.Abs("../../bin/nestling")
+	require.NoError(t, err)
+	s, err := sandbox.Start(t.Context(), sandbox.Options{
+		Binary: binary, Tenants: []string{"bench"},
+		Host: simhost.Options{Nodes: 10, PodParallelism: 32},
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Stop()) }()
+	tenant, host := client(t, s.Tenant("bench").Config()), client(t, s.HostConfig())
+
+	starts, err := startTimes(t.Context(), tenant)
+	require.NoError(t, err)
+	report(t, "sandbox: start by component: %s", starts)
+	time.Sleep(idle)
+	used, err := memoryOf(s.Tenant("bench").PID())
+	require.NoError(t, err)
+	report(t, "sandbox: idle for %s: %s", idle, used)
+
+	for _, c := range []kubernetes.Interface{tenant, host} {
+		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "burst"}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			_, err := c.CoreV1().ServiceAccounts("burst").Get(t.Context(), "default", metav1.GetOptions{})
+			return err == nil
+		}, time.Minute, 50*time.Millisecond)
+	}
+	for round := range rounds {
+		hostRunning, hostGone, err := burst(t.Context(), host, "burst", pods)
+		require.NoError(t, err, "on the host")
+		tenantRunning, tenantGone, err := burst(t.Context(), tenant, "burst", pods)
+		require.NoError(t, err, "in the tenant")
+		report(t, "sandbox: %d pods at once until all Running, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
+			tenantRunning.Seconds(), hostRunning.Seconds(), tenantRunning.Seconds()/hostRunning.Seconds())
+		report(t, "sandbox: %d pods deleted at once until all gone, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
+			tenantGone.Seconds(), hostGone.Seconds(), tenantGone.Seconds()/hostGone.Seconds())
+	}
+	used, err = memoryOf(s.Tenant("bench").PID())
+	require.NoError(t, err)
+	report(t, "sandbox: after the bursts: %s", used)
+}
+
+func client(t *testing.T, config *rest.Config) kubernetes.Interface {
+	t.Helper()
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	out, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	return out
+}
