@@ -148,8 +148,8 @@ func (s *Sandbox) start(ctx context.Context) error {
 
 	// Tenants need no more than the API; the rest of the host starts beside them.
 	results := make(chan error, len(s.opts.Tenants))
-	for _, name := range s.opts.Tenants {
-		tenant := newTenant(name, s)
+	for i, name := range s.opts.Tenants {
+		tenant := newTenant(name, s, filepath.Join(s.opts.Dir, fmt.Sprintf("t%d", i)))
 		s.tenants[name] = tenant
 		go func() {
 			since := time.Now()

@@ -42,8 +42,9 @@ type Tenant struct {
 	config     *rest.Config
 }
 
-func newTenant(name string, s *Sandbox) *Tenant {
-	return &Tenant{name: name, sandbox: s, dir: filepath.Join(s.opts.Dir, "tenant-"+name)}
+// newTenant takes a directory with a short path: a unix socket will lie in it.
+func newTenant(name string, s *Sandbox, dir string) *Tenant {
+	return &Tenant{name: name, sandbox: s, dir: dir}
 }
 
 // start makes the tenant's objects and files and runs its process.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/kwok/pkg/apis/internalversion"
 	"sigs.k8s.io/kwok/pkg/utils/gotpl"
 )
@@ -58,7 +59,8 @@ const nodeStatusInterval = 5 * time.Minute
 
 // stages are the lives of pods and nodes.
 func stages() map[internalversion.StageResourceRef][]*internalversion.Stage {
-	const start = `{{ Running . (NodeIPsWith .spec.nodeName) (PodIPsWith .spec.nodeName (or .spec.hostNetwork false) .metadata.uid .metadata.name .metadata.namespace) }}`
+	const start = `{{ with AddressesOf .metadata.uid }}{{ Running $ . }}{{ else }}{{ Running . (Addresses .metadata.uid (NodeIPsWith .spec.nodeName)
+		(PodIPsWith .spec.nodeName (or .spec.hostNetwork false) .metadata.uid .metadata.name .metadata.namespace)) }}{{ end }}`
 	return map[internalversion.StageResourceRef][]*internalversion.Stage{
 		podResource: {
 			stage{name: "start", when: `.status.phase == "Pending" and (` + deleted + ` | not)`,
@@ -116,29 +118,43 @@ func (s stage) of(resource internalversion.StageResourceRef) *internalversion.St
 		step.Event = &internalversion.StageEvent{Type: corev1.EventTypeNormal, Reason: "Started", Message: s.event}
 	}
 	if s.status != "" {
-		step.Patch = &internalversion.StagePatch{Subresource: "status", Root: "status", Template: s.status}
+		step.Patch = &internalversion.StagePatch{Subresource: "status", Template: s.status}
 	}
 	out.Spec.Steps = []internalversion.StageStep{step}
 	return out
 }
 
-// stageFunctions are what the templates of the stages call. Each takes the
-// object and returns JSON.
+// addresses of a pod on its node.
+type addresses struct{ host, pod []string }
+
+// maxRemembered bounds the addresses that are remembered: those of pods whose
+// start is on its way.
+const maxRemembered = 4096
+
+// stageFunctions are what the templates of the stages call. Those that take the
+// object return a patch.
 func stageFunctions() gotpl.FuncMap {
+	// KWOK plays a stage again if the pod changes before it has seen the result.
+	// The second time must give the same IPs, and none may be taken for nothing.
+	remembered := lru.New(maxRemembered)
 	return gotpl.FuncMap{
-		"Running": func(object any, ips ...[]string) (string, error) {
+		"AddressesOf": func(uid string) *addresses {
+			if found, ok := remembered.Get(uid); ok {
+				return found.(*addresses)
+			}
+			return nil
+		},
+		"Addresses": func(uid string, hostIPs, podIPs []string) *addresses {
+			given := &addresses{host: hostIPs, pod: podIPs}
+			remembered.Add(uid, given)
+			return given
+		},
+		"Running": func(object any, given ...*addresses) (string, error) {
 			return podFunction(object, func(pod *corev1.Pod) corev1.PodStatus {
-				if len(ips) == 2 {
-					return running(pod, ips[0], ips[1], metav1.Now())
+				if len(given) == 0 {
+					given = []*addresses{present(pod)}
 				}
-				var hostIPs, podIPs []string
-				for _, ip := range pod.Status.HostIPs {
-					hostIPs = append(hostIPs, ip.IP)
-				}
-				for _, ip := range pod.Status.PodIPs {
-					podIPs = append(podIPs, ip.IP)
-				}
-				return running(pod, hostIPs, podIPs, metav1.Now())
+				return running(pod, given[0].host, given[0].pod, metav1.Now())
 			})
 		},
 		"Finished": func(object any) (string, error) {
@@ -157,17 +173,31 @@ func stageFunctions() gotpl.FuncMap {
 				return "", err
 			}
 			// Not a NodeStatus: most of its fields cannot be left out.
-			return encode(map[string]any{"conditions": nodeConditions(node.Status.Conditions, metav1.Now())})
+			return patch("", map[string]any{"conditions": nodeConditions(node.Status.Conditions, metav1.Now())})
 		},
 	}
 }
 
+// present are the addresses that the pod has.
+func present(pod *corev1.Pod) *addresses {
+	var has addresses
+	for _, ip := range pod.Status.HostIPs {
+		has.host = append(has.host, ip.IP)
+	}
+	for _, ip := range pod.Status.PodIPs {
+		has.pod = append(has.pod, ip.IP)
+	}
+	return &has
+}
+
+// podFunction makes the patch fail if the pod has changed meanwhile; KWOK will
+// look at it again then.
 func podFunction(object any, status func(pod *corev1.Pod) corev1.PodStatus) (string, error) {
 	var pod corev1.Pod
 	if err := convert(object, &pod); err != nil {
 		return "", err
 	}
-	return encode(status(&pod))
+	return patch(pod.ResourceVersion, status(&pod))
 }
 
 func convert(object, into any) error {
@@ -178,7 +208,10 @@ func convert(object, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-func encode(status any) (string, error) {
-	text, err := json.Marshal(status)
+func patch(resourceVersion string, status any) (string, error) {
+	text, err := json.Marshal(struct {
+		Metadata metav1.ObjectMeta `json:"metadata,omitzero"`
+		Status   any               `json:"status"`
+	}{metav1.ObjectMeta{ResourceVersion: resourceVersion}, status})
 	return string(text), err
 }
