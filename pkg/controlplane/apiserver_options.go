@@ -207,6 +207,8 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 		"requestheader-username-headers":     "X-Remote-User",
 
 		"shutdown-watch-termination-grace-period": shutdownWatchGrace,
+		// Other streams, such as followed logs, get two seconds instead of sixty.
+		"shutdown-send-retry-after": "true",
 
 		// What a pod may do is the host's to decide, by its own Pod Security.
 		"allow-privileged": "true",

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,8 +38,9 @@ type plane struct {
 	bundle  *pki.Bundle
 	metrics *metrics.Metrics
 
-	syncerReady  atomic.Bool  // what the additional ready check says
-	kubeletDials atomic.Int32 // how often the API server dialled a kubelet
+	syncerReady atomic.Bool // what the additional ready check says
+	kubelet     *httptest.Server
+	log         io.ReadCloser // a log that is being followed
 
 	api    *controlplane.APIServer
 	admin  *rest.Config
@@ -54,7 +56,7 @@ func newPlane(t *testing.T) *plane {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	bundle, err := pki.New(time.Now())
 	require.NoError(t, err)
-	return &plane{dir: dir, bundle: bundle, metrics: metrics.New("test")}
+	return &plane{dir: dir, bundle: bundle, metrics: metrics.New("test"), kubelet: newKubelet(t)}
 }
 
 // start brings it up as the product does; the controller manager only at the
@@ -73,9 +75,8 @@ func (p *plane) start(t *testing.T, withControllers bool) {
 		ServiceCIDR:      "10.96.0.0/12",
 		ServiceIP:        net.ParseIP("10.100.7.7"),
 		SANs:             []string{"blue.team.svc"},
-		Kubelet: func(context.Context, string, string) (net.Conn, error) {
-			p.kubeletDials.Add(1)
-			return nil, errors.New("the kubelet is out")
+		Kubelet: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, p.kubelet.Listener.Addr().String())
 		},
 		ReadyChecks: []healthz.HealthChecker{healthz.NamedCheck("syncer", func(*http.Request) error {
 			if !p.syncerReady.Load() {
@@ -167,15 +168,16 @@ func TestControlPlane(t *testing.T) {
 	t.Run("the kubernetes Service has the address it was given", p.kubernetesService)
 	t.Run("every component has an identity of its own", p.identities)
 	t.Run("the metrics page is whole and has no family twice", p.metricsPage)
-	t.Run("a log request reaches the dialer for kubelets", p.kubeletDialer)
+	t.Run("a log is followed through the dialer for kubelets", p.followLog)
 	t.Run("private files are private", p.privateFiles)
 	t.Run("a volume claim in use is protected and then goes", p.claimProtection)
 
-	t.Run("it stops in time with an open watch, and keeps its data", func(t *testing.T) {
+	t.Run("it stops in time with an open watch and an open log, and keeps its data", func(t *testing.T) {
 		watch, err := p.client.CoreV1().Namespaces().Watch(t.Context(), metav1.ListOptions{})
 		require.NoError(t, err)
 		defer watch.Stop()
 		<-watch.ResultChan() // it is established
+		defer func() { _ = p.log.Close() }()
 
 		began := time.Now()
 		require.NoError(t, p.stop())

@@ -1,9 +1,13 @@
 package controlplane_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 
@@ -113,14 +117,30 @@ func (p *plane) identities(t *testing.T) {
 	require.Equal(t, "system:kube-controller-manager", controlplane.ControllerManagerUser)
 }
 
-func (p *plane) kubeletDialer(t *testing.T) {
+// newKubelet is a kubelet with one container, whose log never ends.
+func newKubelet(t *testing.T) *httptest.Server {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/containerLogs/default/talker/main" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "hello")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// followLog opens a log and leaves it open.
+func (p *plane) followLog(t *testing.T) {
 	_, err := p.client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "somewhere"},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	node, err := p.client.CoreV1().Nodes().Get(t.Context(), "somewhere", metav1.GetOptions{})
 	require.NoError(t, err)
-	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "198.51.100.1"}}
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "198.51.100.1"}} // nowhere: RFC 5737
 	_, err = p.client.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	spec := podSpec()
@@ -129,9 +149,11 @@ func (p *plane) kubeletDialer(t *testing.T) {
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "talker"}, Spec: spec}, metav1.CreateOptions{})
 	require.NoError(t, err)
 
-	_, err = p.client.CoreV1().Pods("default").GetLogs("talker", &corev1.PodLogOptions{}).DoRaw(t.Context())
-	require.Error(t, err)
-	require.Positive(t, p.kubeletDials.Load())
+	p.log, err = p.client.CoreV1().Pods("default").GetLogs("talker", &corev1.PodLogOptions{Follow: true}).Stream(context.WithoutCancel(t.Context()))
+	require.NoError(t, err)
+	line, err := bufio.NewReader(p.log).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
 }
 
 // claimProtection shows that the finalizers which admission adds to claims are
