@@ -93,16 +93,18 @@ func podRefs(virtual *corev1.Pod) []resource.Ref {
 }
 
 // podWait keeps a pod from the host until the ConfigMaps and Secrets that it refers to
-// are there, and its tokens: kubelet would report them as missing and back off. One
-// that does not exist in the virtual cluster is not waited for, since kubelet says
-// about it what it says on any cluster.
+// are there with what they hold now, and its tokens: kubelet would report missing ones
+// and back off, and a variable that got an old value would keep it. One that does not
+// exist in the virtual cluster is not waited for, since kubelet says about it what it
+// says on any cluster.
 func podWait(env resource.Env, virtual *corev1.Pod) string {
 	for _, ref := range podRefs(virtual) {
 		kind, waited := map[string]string{"configmaps": "ConfigMap", "secrets": "Secret"}[ref.Resource]
-		if !waited || env.View.Virtual(ref.Resource, ref.Key) == nil {
+		if !waited {
 			continue
 		}
-		if env.View.Host(ref.Resource, naming.Host(env.Tenant, ref.Namespace, ref.Name)) == nil {
+		object := env.View.Virtual(ref.Resource, ref.Key)
+		if object != nil && !arrived(object, env.View.Host(ref.Resource, naming.Host(env.Tenant, ref.Namespace, ref.Name))) {
 			return fmt.Sprintf("%s %q is on its way to the host", kind, ref.Name)
 		}
 	}
@@ -113,4 +115,18 @@ func podWait(env resource.Env, virtual *corev1.Pod) string {
 		}
 	}
 	return ""
+}
+
+// arrived reports whether the host object of a ConfigMap or Secret holds what the
+// virtual one does.
+func arrived(virtual, host resource.Object) bool {
+	switch virtual := virtual.(type) {
+	case *corev1.ConfigMap:
+		host, ok := host.(*corev1.ConfigMap)
+		return ok && sameContent(virtual.Data, host.Data) && sameContent(virtual.BinaryData, host.BinaryData)
+	case *corev1.Secret:
+		host, ok := host.(*corev1.Secret)
+		return ok && sameContent(virtual.Data, host.Data)
+	}
+	return host != nil
 }

@@ -1,12 +1,15 @@
 package resources
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/syncer/naming"
 )
@@ -183,4 +186,46 @@ func TestPodDeadlinesOnlyShrink(t *testing.T) {
 	require.EqualValues(t, 1, *s.host().Spec.TerminationGracePeriodSeconds)
 	s.onHost(func(pod *corev1.Pod) { pod.Spec.ActiveDeadlineSeconds = new(int64(30)) })
 	require.Empty(t, s.settle())
+}
+
+func TestPodAnnotationsStayWithinTheServersLimit(t *testing.T) {
+	t.Parallel()
+	show := func(pod *corev1.Pod) {
+		pod.Spec.Volumes = []corev1.Volume{{Name: "info", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+			Items: []corev1.DownwardAPIVolumeFile{{Path: "a", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations"}}},
+		}}}}
+	}
+	size := func(annotations map[string]string) (total int) {
+		for key, value := range annotations {
+			total += len(key) + len(value)
+		}
+		return total
+	}
+	s := newStory(t, func(pod *corev1.Pod) {
+		show(pod)
+		pod.Annotations = map[string]string{"large": strings.Repeat("ü", 100<<10), "small": "x"}
+	})
+	require.Less(t, size(s.host().Annotations), 256<<10)
+	require.NotContains(t, s.host().Annotations, "large")
+	require.Equal(t, "x", s.host().Annotations["small"])
+	require.Contains(t, s.host().Annotations[podAnnotations], "large=\"üü")
+
+	// Escaped, this is more than any annotation may hold.
+	s.onVirtual(func(pod *corev1.Pod) { pod.Annotations["large"] = strings.Repeat("\x01", 100<<10) })
+	_, err := podToHost(s.env, s.virtual())
+	require.ErrorContains(t, err, "AnnotationsTooLarge")
+}
+
+func TestPodInACrowdedNamespaceGetsNoServiceLinks(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	for i := range 3000 {
+		s.world.VirtualObjects = append(s.world.VirtualObjects, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("service-%d", i)},
+			Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.9", Ports: []corev1.ServicePort{{Port: 80}}},
+		})
+	}
+	pod, err := podToHost(s.env, s.virtual())
+	require.NoError(t, err)
+	require.Len(t, pod.Spec.Containers[0].Env, 8)
 }
