@@ -10,6 +10,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"nestling.dev/nestling/syncer/resource"
 )
@@ -66,6 +67,17 @@ func TestATokenIsRenewedInPlaceAtFourFifthsOfItsLife(t *testing.T) {
 	require.Equal(t, again, w.sync(), "the life of the new token begins now")
 	require.Equal(t, map[string]string{"access.0": "token-2"}, values(w.secret()))
 	require.Equal(t, "secret-1", string(w.secret().UID))
+}
+
+func TestATokenIsNeverRenewedAtOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, uid := range []types.UID{"uid-1", "uid-2", "uid-3", "uid-4"} { // the jitter differs
+		life := lifetime{Issued: now, Expires: now.Add(10 * time.Minute)}
+		wait := life.renewal(0.01, uid).Sub(now)
+		require.GreaterOrEqual(t, wait, 5*time.Second, "the jitter is a part of the time until then")
+		require.LessOrEqual(t, wait, 6*time.Second)
+	}
 }
 
 func TestTheLifeThatWasGrantedCounts(t *testing.T) {
