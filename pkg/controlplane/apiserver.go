@@ -28,11 +28,11 @@ import (
 // APIServer is upstream's kube-apiserver as a component.
 type APIServer struct {
 	opts    APIServerOptions
-	serving atomic.Pointer[serving]
+	address atomic.Pointer[address]
 }
 
-// serving is what is known once the server listens.
-type serving struct {
+// address is what is known once the server listens.
+type address struct {
 	port     int
 	loopback *rest.Config
 }
@@ -68,19 +68,34 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	s.serving.Store(&serving{port: listener.Addr().(*net.TCPAddr).Port, loopback: loopback})
+	s.address.Store(&address{port: listener.Addr().(*net.TCPAddr).Port, loopback: loopback})
 
-	// Run ends when ctx does; awaiting readiness must end when Run does.
-	starting, cancel := context.WithCancel(ctx)
-	var announcer sync.WaitGroup
-	announcer.Go(func() {
-		if s.awaitReady(starting, loopback) == nil {
+	// A stop waits for the end of the start: some of upstream's start hooks end
+	// the process when they are interrupted.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	started := make(chan struct{})
+	var watchers sync.WaitGroup
+	watchers.Go(func() {
+		defer close(started)
+		if s.awaitReady(serving, loopback) == nil {
 			ready()
 		}
 	})
-	err = prepared.Run(ctx)
-	cancel()
-	announcer.Wait()
+	watchers.Go(func() {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-serving.Done(): // it ended by itself
+			return
+		}
+		select {
+		case <-started:
+		case <-time.After(settleTimeout):
+		}
+	})
+	err = prepared.Run(serving)
+	stop()
+	watchers.Wait()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -93,13 +108,13 @@ func (s *APIServer) listen(ctx context.Context) (net.Listener, error) {
 	if s.opts.Listener != nil {
 		return s.opts.Listener, nil
 	}
-	address := net.JoinHostPort(s.opts.BindAddress.String(), strconv.Itoa(s.opts.Port))
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	bind := net.JoinHostPort(s.opts.BindAddress.String(), strconv.Itoa(s.opts.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", bind)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("address %s is in use by another process", address)
+		return nil, fmt.Errorf("address %s is in use by another process", bind)
 	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: %w", bind, err)
 	}
 	return listener, nil
 }
@@ -188,8 +203,14 @@ func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap 
 	return nil
 }
 
-// readyInterval between two looks at /readyz while starting.
-const readyInterval = 20 * time.Millisecond
+const (
+	// readyInterval between two looks at /readyz while starting.
+	readyInterval = 20 * time.Millisecond
+
+	// settleTimeout is how long a stop waits for the end of the start, which
+	// takes about a second.
+	settleTimeout = 5 * time.Second
+)
 
 // awaitReady blocks until /readyz passes, but for the additional checks.
 func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error {
@@ -212,8 +233,8 @@ func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error
 // its own and without a client-side rate limit. It can be called once the
 // server is ready.
 func (s *APIServer) ClientConfig(user string, groups ...string) (*rest.Config, error) {
-	serving := s.serving.Load()
-	if serving == nil {
+	address := s.address.Load()
+	if address == nil {
 		return nil, errors.New("the API server is not ready")
 	}
 	cert, key, err := s.opts.PKI.Issue(clientLeaf(user, groups))
@@ -221,7 +242,7 @@ func (s *APIServer) ClientConfig(user string, groups ...string) (*rest.Config, e
 		return nil, err
 	}
 	return &rest.Config{
-		Host: serving.loopback.Host,
+		Host: address.loopback.Host,
 		TLSClientConfig: rest.TLSClientConfig{
 			CAData:   s.opts.PKI.CAPEM(),
 			CertData: cert,
@@ -235,16 +256,16 @@ func (s *APIServer) ClientConfig(user string, groups ...string) (*rest.Config, e
 // "system:apiserver" in the audit. It is for the API server's own plugins, and
 // nil before the server is ready.
 func (s *APIServer) LoopbackConfig() *rest.Config {
-	if serving := s.serving.Load(); serving != nil {
-		return rest.CopyConfig(serving.loopback)
+	if address := s.address.Load(); address != nil {
+		return rest.CopyConfig(address.loopback)
 	}
 	return nil
 }
 
 // Port that it listens on, once ready.
 func (s *APIServer) Port() int {
-	if serving := s.serving.Load(); serving != nil {
-		return serving.port
+	if address := s.address.Load(); address != nil {
+		return address.port
 	}
 	return s.opts.Port
 }
