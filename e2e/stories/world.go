@@ -3,6 +3,7 @@ package stories
 import (
 	"context"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -15,6 +16,9 @@ type World struct {
 	HostKubeconfig string // file
 	HostNamespace  string
 	A, B           *Tenant
+	// Rotating is B: it renews its pods' ServiceAccount tokens after a small part of
+	// their life.
+	Rotating *Tenant
 
 	// Real says that containers really run. Simulated pods only change their status.
 	Real bool
@@ -23,10 +27,24 @@ type World struct {
 	// Kubectl is the program; empty where there is none.
 	Kubectl string
 
-	// Kill ends a tenant's process by SIGKILL; its supervisor, or Kill itself, starts it again.
+	// Kill ends a tenant's process by SIGKILL, and returns when it was started again;
+	// its API need not serve yet.
 	Kill func(ctx context.Context, tenant string) error
+	// Restart ends a tenant's process in order, as a rollout of its pod does, and starts
+	// it again. It returns how long the process took to end.
+	Restart func(ctx context.Context, tenant string) (stopped time.Duration, err error)
 	// StopHostAPI and StartHostAPI stop nothing else of the host.
 	StopHostAPI, StartHostAPI func(ctx context.Context) error
+	// Outage is how long a story stops the host's API.
+	Outage time.Duration
+
+	// Install puts one more tenant beside the others, by its manifests, and returns when
+	// its API answers. Uninstall deletes the manifests, and waits for nothing.
+	Install   func(ctx context.Context, name string) (*Tenant, error)
+	Uninstall func(ctx context.Context, name string) error
+
+	// Report takes a figure that was measured on the way: a line.
+	Report func(figure string)
 }
 
 // Tenant is one virtual cluster as its user has it.
@@ -58,6 +76,7 @@ func All() []Story {
 
 // Run tells every story that the world can carry.
 func Run(t *testing.T, w *World) {
+	seen := watchHostPods(t, w)
 	t.Run("together", func(t *testing.T) {
 		for _, story := range All() {
 			if !story.Alone && (w.Real || !story.Real) {
@@ -73,4 +92,6 @@ func Run(t *testing.T, w *World) {
 			t.Run(story.Name, func(t *testing.T) { story.Run(t, w) })
 		}
 	}
+	t.Run("no pod has ever had two host pods", seen.requireOneEach)
+	t.Run("no event tells a tenant a name of the host's", func(t *testing.T) { seen.requireNoHostNames(t, w) })
 }
