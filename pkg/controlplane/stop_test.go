@@ -41,5 +41,5 @@ func TestStopWhileStarting(t *testing.T) {
 		AdvertiseAddress: net.ParseIP("192.0.2.1"),
 	})
 	require.NoError(t, err)
-	require.NoError(t, lifecycle.Run(ctx, []lifecycle.Component{etcd, server}, lifecycle.Options{}))
+	require.NoError(t, lifecycle.Run(ctx, []lifecycle.Component{etcd, server}, lifecycle.Options{StopTimeout: patience}))
 }
