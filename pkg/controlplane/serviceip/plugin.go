@@ -124,6 +124,11 @@ func (p *Plugin) Admit(ctx context.Context, request admission.Attributes, _ admi
 		return err
 	}
 	service.Name = wanted.Name // may have been generated
+	if request.IsDryRun() {
+		// The host has agreed. The addresses of its dry runs are placeholders, which this
+		// cluster would refuse; it has placeholders of its own.
+		return nil
+	}
 	return p.assign(service, wanted, host)
 }
 
