@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -68,6 +69,30 @@ func TestManifestsFlags(t *testing.T) {
 	require.Contains(t, stdout, "storageClassName: fast")
 	require.Contains(t, stdout, "storage: 9Gi")
 	require.Contains(t, stdout, "whenDeleted: Retain")
+}
+
+// A tenant's settings are a file of the kind that serve reads; it is checked where it is written down.
+func TestManifestsWithConfig(t *testing.T) {
+	t.Parallel()
+	write := func(settings string) string {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		require.NoError(t, os.WriteFile(file, []byte("apiVersion: nestling.dev/v1alpha1\nkind: Config\n"+settings), 0o600))
+		return file
+	}
+	code, stdout, stderr := run(t, "manifests", "a", "--config", write("sync: {serviceAccountTokens: {rotateAt: 0.5}}\n"))
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "        rotateAt: 0.5\n")
+	require.NotContains(t, stdout, "preflight", "what the file leaves out is left to the version that runs")
+
+	for settings, want := range map[string]string{
+		"sync: {serviceAccountToken: {}}": `unknown field`,
+		"tenant: b":                       `is for tenant "b", not for "a"`,
+	} {
+		code, stdout, stderr := run(t, "manifests", "a", "--config", write(settings))
+		require.Equal(t, exitBadInput, code)
+		require.Empty(t, stdout)
+		require.Contains(t, stderr, want)
+	}
 }
 
 func TestVersion(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/deploy"
 )
 
@@ -13,6 +14,7 @@ func newManifestsCommand() *cobra.Command {
 	options := deploy.Default()
 	storage := options.StorageSize.String()
 	group := *options.FSGroup
+	var file string
 	command := &cobra.Command{
 		Use:   "manifests NAME",
 		Short: "Print everything of a tenant as YAML",
@@ -30,6 +32,16 @@ The host namespace must exist.`,
 			if group < 0 {
 				options.FSGroup = nil
 			}
+			if file != "" {
+				settings, err := config.File(file)
+				if err != nil {
+					return err
+				}
+				if settings.Tenant != "" && settings.Tenant != options.Tenant {
+					return &usageError{fmt.Errorf("--config: %s is for tenant %q, not for %q", file, settings.Tenant, options.Tenant)}
+				}
+				options.Config = *settings
+			}
 			if err := options.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -43,6 +55,7 @@ The host namespace must exist.`,
 	flags := command.Flags()
 	flags.StringVarP(&options.Namespace, "namespace", "n", "default", "host namespace that holds everything of the tenant")
 	flags.StringVar(&options.Image, "image", options.Image, "image of the control plane")
+	flags.StringVar(&file, "config", "", "configuration file whose settings the tenant gets; what it leaves out keeps the default of the version that runs")
 	flags.BoolVar(&options.Ephemeral, "ephemeral", false, "keep the data in an emptyDir: it is gone with the pod")
 	flags.BoolVar(&options.Namespaced, "namespaced", false, "need nothing outside the namespace: the tenant sees only the nodes that run its pods")
 	flags.StringVar(&storage, "storage-size", storage, "size of the volume")

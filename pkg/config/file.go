@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"strings"
 
@@ -14,6 +15,20 @@ import (
 	strictjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
+
+// File reads what a file says, and no more: fields that it leaves out are zero, not their defaults.
+func File(name string) (*Config, error) {
+	c := &Config{}
+	return c, c.readFile(name)
+}
+
+func (c *Config) readFile(name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return problem("", err.Error())
+	}
+	return c.applyFile(name, data)
+}
 
 // applyFile sets what the file says on c. It is strict: an unknown or doubled field is an error, not ignored.
 func (c *Config) applyFile(name string, data []byte) error {
@@ -38,9 +53,6 @@ func (c *Config) applyFile(name string, data []byte) error {
 	}
 	if len(found.Problems) > 0 {
 		return &found
-	}
-	if c.Sync.Preflight == nil { // an explicit null: YAML's word for "as if not given"
-		c.Sync.Preflight = Default().Sync.Preflight
 	}
 	return nil
 }

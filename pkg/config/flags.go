@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -29,12 +28,11 @@ func (f *Flags) Load(lookup func(string) (string, bool)) (*Config, error) {
 	c := Default()
 	c.applyEnv(lookup)
 	if f.file != "" {
-		data, err := os.ReadFile(f.file)
-		if err != nil {
-			return nil, problem("", err.Error())
-		}
-		if err := c.applyFile(f.file, data); err != nil {
+		if err := c.readFile(f.file); err != nil {
 			return nil, err
+		}
+		if c.Sync.Preflight == nil { // an explicit null: YAML's word for "as if not given"
+			c.Sync.Preflight = Default().Sync.Preflight
 		}
 	}
 	return c, f.apply(c)
