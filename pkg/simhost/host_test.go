@@ -202,7 +202,7 @@ func (s story) streams(t *testing.T) {
 
 	log, err := s.client.CoreV1().Pods(namespace).GetLogs("pod", &corev1.PodLogOptions{}).DoRaw(t.Context())
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(log), "tick 0 of streams/pod/main\n"), string(log))
+	require.True(t, strings.HasPrefix(string(log), "tick 0 of pod/main\n"), string(log))
 
 	following, err := s.client.CoreV1().Pods(namespace).GetLogs("pod", &corev1.PodLogOptions{Follow: true, TailLines: new(int64(0))}).Stream(t.Context())
 	require.NoError(t, err)

@@ -10,7 +10,6 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -199,7 +198,7 @@ func (k *kubeletAPI) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
 	w.WriteHeader(http.StatusOK)
 	out := &flushing{ResponseWriter: w}
-	if err := query.write(r.Context(), out, strings.Join([]string{pod.Namespace, pod.Name, container}, "/"), started, ended); err != nil && !errors.Is(err, context.Canceled) {
+	if err := query.write(r.Context(), out, hostname(pod)+"/"+container, started, ended); err != nil && !errors.Is(err, context.Canceled) {
 		return // the client has gone
 	}
 }

@@ -21,9 +21,11 @@ func NodeName(number int) string { return fmt.Sprintf("node-%d", number) }
 func node(number, pods int, now metav1.Time) *corev1.Node {
 	name := NodeName(number)
 	podRange := fmt.Sprintf("10.%d.%d.0/24", 128+number/256, number%256)
+	// Small enough for the scheduler, which counts in percent, to see one pod
+	// more without requests (it takes 100m for them), and so to spread them.
 	resources := corev1.ResourceList{
-		corev1.ResourceCPU:              resource.MustParse("32"),
-		corev1.ResourceMemory:           resource.MustParse("128Gi"),
+		corev1.ResourceCPU:              resource.MustParse("16"),
+		corev1.ResourceMemory:           resource.MustParse("64Gi"),
 		corev1.ResourceEphemeralStorage: resource.MustParse("1Ti"),
 		corev1.ResourcePods:             *resource.NewQuantity(int64(pods), resource.DecimalSI),
 	}
