@@ -1,0 +1,76 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"nestling.dev/nestling/e2e/image"
+	"nestling.dev/nestling/e2e/node"
+	"nestling.dev/nestling/e2e/stories"
+)
+
+const (
+	// outage is longer than any back-off that one could sit out.
+	outage = time.Minute
+	// nodeName is also the directory's under .cache.
+	nodeName = "stories"
+	// downPatience is how long taking down the node may take.
+	downPatience = 2 * time.Minute
+)
+
+// TestRealNode tells the stories with real containers.
+func TestRealNode(t *testing.T) {
+	if os.Getenv(realTests) == "" {
+		t.Skip("real nodes only with " + realTests + "=1, see make e2e")
+	}
+	root, binary := product(t)
+	volumes := t.TempDir() // outlives the node, see the order of clean-ups
+	host, release, err := node.Acquire(t.Context(), root, nodeName, node.Options{Name: nodeName, Images: []image.Image{node.Product(binary)}})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), downPatience)
+		defer cancel()
+		require.NoError(t, release(ctx))
+	})
+	stories.Run(t, realWorld(t, root, binary, host, volumes))
+}
+
+func realWorld(t *testing.T, root, binary string, host *node.Host, volumes string) *stories.World {
+	t.Helper()
+	hostConfig, err := host.RESTConfig()
+	require.NoError(t, err)
+	client := clientOf(t, hostConfig)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: hostNamespace}}
+	_, err = client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{})
+	require.NoError(t, err)
+	installer := &installer{
+		host: host, client: client, binary: binary, dir: t.TempDir(), volumes: volumes,
+		report: newFigures(t, root, "real").report,
+	}
+	t.Cleanup(func() { installer.collect(filepath.Join(root, ".cache", nodeName+"-tenants")) })
+
+	// One on a volume, as manifests have it by default, and one that forgets.
+	a, err := installer.install(t.Context(), tenantA, persistent())
+	require.NoError(t, err)
+	b, err := installer.install(t.Context(), tenantB, ephemeral(rotateAt))
+	require.NoError(t, err)
+	return &stories.World{
+		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
+		A: a, B: b, Rotating: b,
+		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
+		Kill: installer.kill, Restart: installer.restart,
+		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,
+		Install: func(ctx context.Context, name string) (*stories.Tenant, error) {
+			return installer.install(ctx, name, ephemeral(0))
+		},
+		Uninstall: installer.uninstall,
+		Report:    installer.report,
+	}
+}
