@@ -114,6 +114,9 @@ func isUnion(t reflect.Type) bool {
 func (f *filler) fillOne(value reflect.Value) {
 	for {
 		field := value.Field(f.rand.IntN(value.NumField()))
+		if _, ok := value.Interface().(corev1.VolumeSource); ok && f.rand.IntN(2) == 0 {
+			field = value.FieldByName(pick(f, "Projected", "DownwardAPI", "Secret", "ConfigMap", "CSI", "Ephemeral", "PersistentVolumeClaim"))
+		}
 		if make, ok := f.special[field.Type().Elem()]; ok && make == nil {
 			continue
 		}

@@ -30,7 +30,7 @@ func mergeVirtualPod(env resource.Env, virtual, host *corev1.Pod) *corev1.Pod {
 	status.ResourceClaimStatuses = old.ResourceClaimStatuses
 	status.ExtendedResourceClaimStatus = old.ExtendedResourceClaimStatus
 	status.NodeAllocatableResourceClaimStatuses = old.NodeAllocatableResourceClaimStatuses
-	if virtual.Spec.NodeName != "" || host.Spec.NodeName != "" {
+	if host.Spec.NodeName != "" {
 		status.NominatedNodeName = "" // may not be set on a pod that has a node
 	}
 	status.Message = text.translate(status.Message)
@@ -46,9 +46,13 @@ func mergeVirtualPod(env resource.Env, virtual, host *corev1.Pod) *corev1.Pod {
 	return virtual
 }
 
-// untouched reports whether nobody on the host has said anything about a pod yet.
+// untouched reports whether nobody on the host has said anything about a pod yet, or
+// nothing but that it has a node, which the virtual pod's own binding says.
 func untouched(status *corev1.PodStatus) bool {
-	return len(status.Conditions) == 0 && (status.Phase == "" || status.Phase == corev1.PodPending) && status.Reason == ""
+	said := slices.ContainsFunc(status.Conditions, func(condition corev1.PodCondition) bool {
+		return condition.Type != corev1.PodScheduled || condition.Status != corev1.ConditionTrue
+	})
+	return !said && (status.Phase == "" || status.Phase == corev1.PodPending) && status.Reason == "" && len(status.ContainerStatuses) == 0
 }
 
 func finished(phase corev1.PodPhase) bool {
@@ -73,7 +77,7 @@ func virtualGeneration(virtual, host *corev1.Pod, seen, before int64) int64 {
 	return written
 }
 
-// hostConditions are the conditions that kubelet and scheduler own: one that the host
+// hostCondition reports whether kubelet or scheduler own a condition: one that the host
 // pod has no more is gone. Others that only the virtual pod has stay, whoever set them.
 func hostCondition(kind corev1.PodConditionType) bool {
 	switch kind {

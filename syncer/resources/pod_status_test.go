@@ -121,10 +121,12 @@ func TestPodReadinessGatesFlowToTheHost(t *testing.T) {
 	s.onHost(running)
 	s.settle()
 	s.onVirtual(func(pod *corev1.Pod) {
-		pod.Status.Conditions = append(pod.Status.Conditions, condition("example.com/ready", corev1.ConditionTrue))
+		gate := condition("example.com/ready", corev1.ConditionTrue)
+		gate.ObservedGeneration = 12 // of the virtual pod's
+		pod.Status.Conditions = append(pod.Status.Conditions, gate)
 	})
 	require.Equal(t, "patch host/status: virtual object differs", s.settle())
-	require.Equal(t, corev1.ConditionTrue, podCondition(&s.host().Status, "example.com/ready").Status)
+	require.Equal(t, condition("example.com/ready", corev1.ConditionTrue), *podCondition(&s.host().Status, "example.com/ready"))
 	s.onVirtual(func(pod *corev1.Pod) { podCondition(&pod.Status, "example.com/ready").Status = corev1.ConditionFalse })
 	require.Equal(t, "patch host/status: virtual object differs", s.settle())
 	require.Equal(t, corev1.ConditionFalse, podCondition(&s.host().Status, "example.com/ready").Status)
@@ -261,7 +263,20 @@ func TestPodLostOnTheHostDoesNotComeBack(t *testing.T) {
 
 func TestPodOnItsAuthorsNodeIsNotBoundAgain(t *testing.T) {
 	t.Parallel()
-	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.NodeName = "node-1" })
+	s := newStory(t, func(pod *corev1.Pod) {
+		pod.Spec.NodeName = "node-1"
+		pod.Status.Conditions = []corev1.PodCondition{condition(corev1.PodScheduled, corev1.ConditionFalse)} // says nothing of a host pod
+	})
 	s.onHost(running)
 	require.Equal(t, shown, s.settle())
+}
+
+func TestPodConditionsKeepTheirGenerationWhereAnOlderHostCountsNone(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	s.onHost(running)
+	s.onHost(func(pod *corev1.Pod) { pod.Status.Conditions[2].ObservedGeneration = pod.Generation })
+	s.settle()
+	s.onHost(func(pod *corev1.Pod) { pod.Status.Conditions[2].ObservedGeneration = 0 })
+	require.Empty(t, s.settle(), "the tenant's API server would keep it, and each write would ask for another")
 }

@@ -130,6 +130,9 @@ func TestPodResizeGoesThroughItsSubresource(t *testing.T) {
 	s.onHost(func(pod *corev1.Pod) { // a LimitRange of the host's
 		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: apiresource.MustParse("1Gi")}
 	})
+	s.onHost(func(pod *corev1.Pod) { // an autoscaler of the host's
+		pod.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = apiresource.MustParse("150m")
+	})
 	require.Empty(t, s.settle())
 	s.onVirtual(func(pod *corev1.Pod) { pod.Spec.Containers[0].Resources = requests("200m"); pod.Labels["x"] = "y" })
 	require.Equal(t, updated+"; patch host/resize: virtual object differs; "+updated, s.settle())

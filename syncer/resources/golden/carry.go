@@ -81,7 +81,7 @@ func create(objects *[]resource.Object, want resource.Object) error {
 		pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: corev1.PodQOSBurstable}
 		pod.Generation = 1
 	}
-	object.SetUID(types.UID("made-" + object.GetName()))
+	object.SetUID(types.UID(fmt.Sprintf("made-here-%d", len(*objects))))
 	object.SetCreationTimestamp(metav1.Time{Time: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)})
 	*objects = append(slices.Clone(*objects), object)
 	return nil
@@ -166,6 +166,7 @@ func patchPod(live, pod *corev1.Pod, subresource string) (*corev1.Pod, error) {
 	switch subresource {
 	case "status":
 		out.Status = pod.Status
+		preserveGenerations(&live.Status, &out.Status)
 		return out, nil
 	case "ephemeralcontainers":
 		out.Spec.EphemeralContainers = pod.Spec.EphemeralContainers
@@ -187,6 +188,20 @@ func patchPod(live, pod *corev1.Pod, subresource string) (*corev1.Pod, error) {
 		out.Generation++
 	}
 	return out, nil
+}
+
+// preserveGenerations keeps an observed generation that a writer leaves out.
+func preserveGenerations(live, status *corev1.PodStatus) {
+	if status.ObservedGeneration == 0 {
+		status.ObservedGeneration = live.ObservedGeneration
+	}
+	for i := range status.Conditions {
+		for _, old := range live.Conditions {
+			if status.Conditions[i].Type == old.Type && status.Conditions[i].ObservedGeneration == 0 {
+				status.Conditions[i].ObservedGeneration = old.ObservedGeneration
+			}
+		}
+	}
 }
 
 // allowed checks that a plain update of a pod changes only what one may.
