@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,9 +20,15 @@ import (
 const (
 	pods   = 500
 	rounds = 3
-	// idle is how long a tenant is left alone before its memory is read.
-	idle = 2 * time.Minute
 )
+
+// idle is how long a tenant is left alone before its memory is read; a profiler may
+// shorten it.
+func idle(t *testing.T) time.Duration {
+	given, err := time.ParseDuration(cmp.Or(os.Getenv("NESTLING_BENCH_IDLE"), "2m"))
+	require.NoError(t, err, "NESTLING_BENCH_IDLE")
+	return given
+}
 
 func wanted(t *testing.T) {
 	if os.Getenv("NESTLING_BENCH") == "" {
@@ -32,7 +39,7 @@ func wanted(t *testing.T) {
 // TestBenchSandbox measures a tenant on the simulated host.
 func TestBenchSandbox(t *testing.T) {
 	wanted(t)
-	binary, err := filepath.Abs("../../bin/nestling")
+	binary, err := filepath.Abs(cmp.Or(os.Getenv("NESTLING_BENCH_BINARY"), "../../bin/nestling"))
 	require.NoError(t, err)
 	s, err := sandbox.Start(t.Context(), sandbox.Options{
 		Binary: binary, Tenants: []string{"bench"},
@@ -45,10 +52,10 @@ func TestBenchSandbox(t *testing.T) {
 	starts, err := startTimes(t.Context(), tenant)
 	require.NoError(t, err)
 	report(t, "sandbox: start by component: %s", starts)
-	time.Sleep(idle)
+	time.Sleep(idle(t))
 	used, err := memoryOf(s.Tenant("bench").PID())
 	require.NoError(t, err)
-	report(t, "sandbox: idle for %s: %s", idle, used)
+	report(t, "sandbox: idle for %s: %s", idle(t), used)
 
 	for _, c := range []kubernetes.Interface{tenant, host} {
 		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "burst"}}, metav1.CreateOptions{})

@@ -16,6 +16,10 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
+// streamWorkers is how many objects of a kind without a virtual cache (events) are
+// worked on at once: few, so that a burst of pods is not delayed by what is told of it.
+const streamWorkers = 2
+
 // Options of an engine. Virtual, Host, Kinds and Env are required.
 type Options struct {
 	Virtual, Host *rest.Config
@@ -135,7 +139,11 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 		if kind.Direction == resource.ReadOnly {
 			continue
 		}
-		for range e.options.Workers {
+		count := e.options.Workers
+		if kind.Unsynced {
+			count = streamWorkers
+		}
+		for range count {
 			workers.Go(func() { e.work(ctx, kind) })
 		}
 	}

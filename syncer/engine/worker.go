@@ -23,6 +23,9 @@ const (
 	// foreignRetry is how soon a host name that somebody else holds is tried again:
 	// the engine's caches don't see that object, so nothing tells when it goes.
 	foreignRetry = 30 * time.Second
+	// settling is how long a new host object may be ahead of the one that it belongs to:
+	// the two come through different watches.
+	settling = 10 * time.Second
 	// patience is how long an object may wait for others without a word to its user.
 	patience = 10 * time.Second
 )
@@ -61,14 +64,14 @@ func isOutcome(err error) bool {
 // sync brings one object in line. It returns after what time it wants to be called again.
 func (e *Engine) sync(ctx context.Context, kind *syncedKind, key resource.Key) (time.Duration, error) {
 	env := e.Env()
-	virtual, host, err := e.observe(ctx, env, kind, key)
+	virtual, host, err := e.observe(env, kind, key)
 	if err != nil {
 		return 0, err
 	}
 	return e.carryOut(ctx, kind, key, virtual, plan.Decide(env, kind.Kind, virtual, host))
 }
 
-func (e *Engine) observe(ctx context.Context, env resource.Env, kind *syncedKind, key resource.Key) (virtual, host resource.Object, err error) {
+func (e *Engine) observe(env resource.Env, kind *syncedKind, key resource.Key) (virtual, host resource.Object, err error) {
 	host = cached(kind.hostInformer, kind.hostKey(env, key))
 	if kind.Direction == resource.ToHost {
 		if host != nil && !kind.translates(host) {
@@ -82,25 +85,18 @@ func (e *Engine) observe(ctx context.Context, env resource.Env, kind *syncedKind
 	virtualKey := key
 	if host != nil {
 		mapped, ok := kind.VirtualKey(env, host)
+		if !ok && env.Now.Sub(host.GetCreationTimestamp().Time) < settling {
+			// What it is about may not be in the caches yet.
+			return nil, nil, errStale
+		}
 		if !ok {
 			return nil, nil, nil
 		}
 		virtualKey = mapped
 	}
-	if !kind.Unsynced {
-		return cached(kind.virtualInformer, virtualKey), host, nil
-	}
-	if host == nil {
-		return nil, nil, nil // what an uncached mirror leaves behind ends by itself
-	}
-	virtual, err = kind.virtual.get(ctx, virtualKey)
-	if apierrors.IsNotFound(err) {
-		return nil, host, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read virtual %s %s: %w", kind.Name, virtualKey.Name, err)
-	}
-	return virtual, host, nil
+	// An object without a virtual cache is taken to be new; the create tells if it isn't.
+	// (What an uncached mirror leaves behind when its host object goes ends by itself.)
+	return cached(kind.virtualInformer, virtualKey), host, nil
 }
 
 func (e *Engine) carryOut(ctx context.Context, kind *syncedKind, key resource.Key, virtual resource.Object, p plan.Plan) (time.Duration, error) {
@@ -164,7 +160,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		return e.meet(ctx, kind, key, virtual)
 	}
 	if action.Verb == plan.Create && action.Side == plan.Virtual && apierrors.IsAlreadyExists(err) {
-		return 0, errStale
+		return e.meetVirtual(ctx, kind, key, action)
 	}
 	if action.Side == plan.Host && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && virtual != nil {
 		e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostRejected", e.virtualText(key, action, err.Error()))
@@ -187,6 +183,21 @@ func (e *Engine) meet(ctx context.Context, kind *syncedKind, key resource.Key, v
 		}
 	}
 	return e.carryOut(ctx, kind, key, virtual, p)
+}
+
+// meetVirtual decides anew with what really holds the name of a mirror. Only kinds
+// without a virtual cache get here in the ordinary course.
+func (e *Engine) meetVirtual(ctx context.Context, kind *syncedKind, key resource.Key, action plan.Action) (time.Duration, error) {
+	env := e.Env()
+	host := cached(kind.hostInformer, kind.hostKey(env, key))
+	if !kind.Unsynced || host == nil {
+		return 0, errStale
+	}
+	virtual, err := kind.virtual.get(ctx, resource.KeyOf(action.Want))
+	if err != nil {
+		return 0, fmt.Errorf("read virtual %s %s: %w", kind.Name, action.Want.GetName(), err)
+	}
+	return e.carryOut(ctx, kind, key, virtual, plan.Decide(env, kind.Kind, virtual, host))
 }
 
 // mayDelete is the guard of deletions: orphans pass the breaker, and the end of a
