@@ -1,0 +1,34 @@
+package stories
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// kubectlCommand is kubectl as the tenant's user runs it, in one namespace.
+func kubectlCommand(ctx context.Context, w *World, tenant *Tenant, namespace string, args ...string) *exec.Cmd {
+	args = append([]string{"--kubeconfig", tenant.Kubeconfig, "--namespace", namespace}, args...)
+	return exec.CommandContext(ctx, w.Kubectl, args...)
+}
+
+// kubectl runs a command of kubectl's and wants it to succeed; it returns both outputs.
+func kubectl(t *testing.T, w *World, tenant *Tenant, namespace string, args ...string) string {
+	t.Helper()
+	return kubectlInput(t, w, tenant, namespace, "", args...)
+}
+
+func kubectlInput(t *testing.T, w *World, tenant *Tenant, namespace, input string, args ...string) string {
+	t.Helper()
+	if w.Kubectl == "" {
+		t.Skip("this world has no kubectl")
+	}
+	command := kubectlCommand(t.Context(), w, tenant, namespace, args...)
+	command.Stdin = strings.NewReader(input)
+	out, err := command.CombinedOutput()
+	require.NoError(t, err, "kubectl %s: %s", strings.Join(args, " "), out)
+	return string(out)
+}
