@@ -39,7 +39,7 @@ type serveCase struct {
 	want string // in the line
 	// arrange spoils something, and returns the flags that differ.
 	arrange func(t *testing.T, s *serving) []string
-	// late says that the fault shows only when something was begun.
+	// late says that the fault shows only after the first lines of a log.
 	late bool
 }
 
@@ -105,7 +105,7 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 				writeNewerDatabase(t, filepath.Join(s.dir, "data/etcd/member/snap/db"))
 				return nil
 			}},
-		"a port in use": {code: exitFailure, want: "address already in use", late: true,
+		"a port in use": {code: exitFailure, want: "is in use by another process",
 			arrange: func(t *testing.T, s *serving) []string {
 				listener, err := net.Listen("tcp4", "127.0.0.1:0")
 				require.NoError(t, err)
@@ -136,7 +136,7 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 type serving struct {
 	binary, tenant, kubeconfig string
 	world                      *stories.World
-	dir                        string
+	dir, port                  string
 }
 
 func newServing(t *testing.T, binary string, w *stories.World, tenant string) *serving {
@@ -159,8 +159,17 @@ func (s *serving) in(t *testing.T) *serving {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	out := *s
-	out.dir = dir
+	out.dir, out.port = dir, freePort(t)
 	return &out
+}
+
+// freePort is one that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }
 
 func (s *serving) write(t *testing.T, name, content string) {
@@ -177,7 +186,7 @@ func (s *serving) serve(t *testing.T, flags ...string) (code int, said string) {
 	defer cancel()
 	command := exec.CommandContext(ctx, s.binary, append([]string{"serve",
 		"--tenant=" + s.tenant, "--host-namespace=" + s.world.HostNamespace, "--host-kubeconfig=" + s.kubeconfig,
-		"--data-dir=" + filepath.Join(s.dir, "data"), "--bind-address=127.0.0.1", "--port=1", "--advertise-address=198.19.255.2"}, flags...)...)
+		"--data-dir=" + filepath.Join(s.dir, "data"), "--bind-address=127.0.0.1", "--port=" + s.port, "--advertise-address=198.19.255.2"}, flags...)...)
 	command.Env = []string{"HOME=" + s.dir}
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
@@ -192,7 +201,9 @@ func (s *serving) everything(t *testing.T) []string {
 	t.Helper()
 	var out []string
 	require.NoError(t, filepath.WalkDir(s.dir, func(path string, _ os.DirEntry, err error) error {
-		out = append(out, path)
+		if filepath.Base(path) != "lock" { // says nothing, and is locked by nobody
+			out = append(out, path)
+		}
 		return err
 	}))
 	secrets, err := s.world.Host.CoreV1().Secrets(s.world.HostNamespace).List(t.Context(), metav1.ListOptions{})

@@ -14,6 +14,7 @@ import (
 
 	"nestling.dev/nestling/e2e/stories"
 	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/sandbox"
 )
 
@@ -26,6 +27,8 @@ func TestSandbox(t *testing.T) {
 		t.Skip("the sandbox is for make test, not for make e2e")
 	}
 	root, binary := product(t)
+	// The host lives in this process, and says more than a test has to say.
+	require.NoError(t, controlplane.SetGlobals(controlplane.Globals{Quiet: true}))
 	logs := filepath.Join(root, ".cache", "sandbox-test-logs")
 	require.NoError(t, os.RemoveAll(logs))
 	require.NoError(t, os.MkdirAll(logs, 0o755))

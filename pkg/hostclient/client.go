@@ -36,16 +36,16 @@ func load(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig != "" {
 		host, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 		if err != nil {
-			return nil, fmt.Errorf("host: kubeconfig %s: %w", kubeconfig, err)
+			return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
 		}
 		return host, nil
 	}
 	host, err := rest.InClusterConfig()
 	switch {
 	case errors.Is(err, rest.ErrNotInCluster):
-		return nil, errors.New("host: not in a pod, and no kubeconfig given: set host.kubeconfig (--host-kubeconfig)")
+		return nil, errors.New("not in a pod, and no kubeconfig given: set host.kubeconfig (--host-kubeconfig)")
 	case err != nil:
-		return nil, fmt.Errorf("host: this pod's ServiceAccount token: %w (is automountServiceAccountToken off?)", err)
+		return nil, fmt.Errorf("this pod's ServiceAccount token: %w (is automountServiceAccountToken off?)", err)
 	}
 	return host, nil
 }

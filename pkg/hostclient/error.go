@@ -18,7 +18,7 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("host: API server %s does not answer: %v", e.Server, e.Cause)
+	return fmt.Sprintf("API server %s does not answer: %v", e.Server, e.Cause)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Cause }
@@ -34,7 +34,7 @@ func answer(server, what string, err error) error {
 	case apierrors.ReasonForError(err) != "":
 		switch {
 		case apierrors.IsUnauthorized(err):
-			return fmt.Errorf("host: API server %s does not accept our credentials: %w", server, err)
+			return fmt.Errorf("API server %s does not accept our credentials: %w", server, err)
 		case apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err), apierrors.IsTooManyRequests(err):
 			return &UnreachableError{Server: server, Cause: err}
 		}
@@ -43,5 +43,5 @@ func answer(server, what string, err error) error {
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
 		return &UnreachableError{Server: server, Cause: err}
 	}
-	return fmt.Errorf("host: %s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, err)
 }

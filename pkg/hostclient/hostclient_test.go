@@ -155,22 +155,22 @@ func TestWhatIsMissingSaysWhatToDo(t *testing.T) {
 		want   string
 	}{
 		"one verb": {func(w *world) { w.listed = without(w.listed, "create", "pods") },
-			`host: ServiceAccount "team-a" may not create pods in namespace "tenants": add verb create on resource pods to Role "team-a" (kubectl apply the tenant's manifests again)`},
+			`ServiceAccount "team-a" may not create pods in namespace "tenants": add verb create on resource pods to Role "team-a" (kubectl apply the tenant's manifests again)`},
 		"a subresource": {func(w *world) { w.listed = without(w.listed, "create", "pods/exec") },
-			`host: ServiceAccount "team-a" may not create pods/exec in namespace "tenants": add verb create on resource pods/exec to Role "team-a" (kubectl apply the tenant's manifests again)`},
+			`ServiceAccount "team-a" may not create pods/exec in namespace "tenants": add verb create on resource pods/exec to Role "team-a" (kubectl apply the tenant's manifests again)`},
 		"the whole Role, for a user": {func(w *world) { w.listed, w.user = nil, "alice" },
-			`host: user "alice" may not get pods, list pods, watch pods, create pods, patch pods and 4 more in namespace "tenants": add verb get on resource pods, verb list on resource pods, verb watch on resource pods, verb create on resource pods, verb patch on resource pods and 4 more to Role "team-a" (kubectl apply the tenant's manifests again)`},
+			`user "alice" may not get pods, list pods, watch pods, create pods, patch pods and 4 more in namespace "tenants": add verb get on resource pods, verb list on resource pods, verb watch on resource pods, verb create on resource pods, verb patch on resource pods and 4 more to Role "team-a" (kubectl apply the tenant's manifests again)`},
 		"the namespace": {func(w *world) { w.objects = nil },
-			`host: namespace "tenants" does not exist: create it (kubectl create namespace tenants) and apply the tenant's manifests`},
+			`namespace "tenants" does not exist: create it (kubectl create namespace tenants) and apply the tenant's manifests`},
 		"the anchor": {func(w *world) { w.objects = []runtime.Object{w.objects[0], w.objects[2]} },
-			`host: ConfigMap "team-a-anchor" is missing in namespace "tenants": apply the tenant's manifests again (nestling manifests team-a -n tenants)`},
+			`ConfigMap "team-a-anchor" is missing in namespace "tenants": apply the tenant's manifests again (nestling manifests team-a -n tenants)`},
 		"the Service": {func(w *world) { w.objects = w.objects[:2] },
-			`host: Service "team-a" is missing in namespace "tenants": apply the tenant's manifests again (nestling manifests team-a -n tenants)`},
+			`Service "team-a" is missing in namespace "tenants": apply the tenant's manifests again (nestling manifests team-a -n tenants)`},
 		"a namespace that goes": {func(w *world) {
 			w.objects[0].(*corev1.Namespace).DeletionTimestamp, w.objects[0].(*corev1.Namespace).Finalizers = &now, []string{"x"}
-		}, `host: namespace "tenants" is being deleted: wait until it is gone, or choose another`},
+		}, `namespace "tenants" is being deleted: wait until it is gone, or choose another`},
 		"credentials": {func(w *world) { w.fails = map[string]error{"namespaces": apierrors.NewUnauthorized("no")} },
-			`host: API server https://host:6443 does not accept our credentials: no`},
+			`API server https://host:6443 does not accept our credentials: no`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -201,7 +201,7 @@ func TestUnreachableIsAnErrorOfItsOwn(t *testing.T) {
 			_, err := Check(t.Context(), client, server, needs())
 			var unreachable *UnreachableError
 			require.ErrorAs(t, err, &unreachable)
-			require.Contains(t, err.Error(), "host: API server https://host:6443 does not answer: ")
+			require.Contains(t, err.Error(), "API server https://host:6443 does not answer: ")
 		})
 	}
 }
@@ -222,7 +222,7 @@ current-context: c
 	require.Negative(t, host.QPS)
 
 	_, err = New(Options{Kubeconfig: "/nowhere/config"})
-	require.EqualError(t, err, "host: kubeconfig /nowhere/config: stat /nowhere/config: no such file or directory")
+	require.EqualError(t, err, "kubeconfig /nowhere/config: stat /nowhere/config: no such file or directory")
 }
 
 // without takes one right out of rules.

@@ -84,12 +84,12 @@ func (c *checker) namespace(ctx context.Context) error {
 	case apierrors.IsForbidden(err):
 		return nil
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("host: namespace %q does not exist: create it (kubectl create namespace %s) and apply the tenant's manifests",
+		return fmt.Errorf("namespace %q does not exist: create it (kubectl create namespace %s) and apply the tenant's manifests",
 			c.needs.Namespace, c.needs.Namespace)
 	case err != nil:
 		return answer(c.server, fmt.Sprintf("read namespace %q", c.needs.Namespace), err)
 	case namespace.DeletionTimestamp != nil:
-		return fmt.Errorf("host: namespace %q is being deleted: wait until it is gone, or choose another", c.needs.Namespace)
+		return fmt.Errorf("namespace %q is being deleted: wait until it is gone, or choose another", c.needs.Namespace)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (c *checker) anchor(ctx context.Context) (*corev1.ConfigMap, error) {
 		return nil, c.object("ConfigMap", c.needs.Anchor, err)
 	}
 	if anchor.DeletionTimestamp != nil {
-		return nil, fmt.Errorf("host: ConfigMap %q in namespace %q is being deleted, and tenant %q with it", anchor.Name, anchor.Namespace, c.needs.Tenant)
+		return nil, fmt.Errorf("ConfigMap %q in namespace %q is being deleted, and tenant %q with it", anchor.Name, anchor.Namespace, c.needs.Tenant)
 	}
 	return anchor, nil
 }
@@ -116,7 +116,7 @@ func (c *checker) service(ctx context.Context) (*corev1.Service, error) {
 // object is the error for something that the manifests make.
 func (c *checker) object(kind, name string, err error) error {
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("host: %s %q is missing in namespace %q: apply the tenant's manifests again (nestling manifests %s -n %s)",
+		return fmt.Errorf("%s %q is missing in namespace %q: apply the tenant's manifests again (nestling manifests %s -n %s)",
 			kind, name, c.needs.Namespace, c.needs.Tenant, c.needs.Namespace)
 	}
 	return answer(c.server, fmt.Sprintf("read %s %q in namespace %q", kind, name, c.needs.Namespace), err)

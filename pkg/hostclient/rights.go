@@ -101,7 +101,7 @@ func (c *checker) forbidden(ctx context.Context, missing []Right) error {
 	if left := len(missing) - len(names); left > 0 {
 		more = fmt.Sprintf(" and %d more", left)
 	}
-	return fmt.Errorf("host: %s may not %s%s in namespace %q: add %s%s to Role %q (kubectl apply the tenant's manifests again)",
+	return fmt.Errorf("%s may not %s%s in namespace %q: add %s%s to Role %q (kubectl apply the tenant's manifests again)",
 		c.who(ctx), strings.Join(names, ", "), more, c.needs.Namespace, strings.Join(additions, ", "), more, c.needs.Role)
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,7 +10,9 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,6 +68,10 @@ func Run(ctx context.Context, completed config.Completed) error {
 	if err := controlplane.SetGlobals(controlplane.Globals{Verbosity: completed.Log.Verbosity}); err != nil {
 		return err
 	}
+	// Before anything is made: who is second on a port has most likely been started twice.
+	if err := checkAddress(ctx, completed); err != nil {
+		return err
+	}
 	s := &server{
 		config:  completed,
 		names:   deploy.Names{Tenant: completed.Tenant, Namespace: completed.Host.Namespace},
@@ -73,8 +80,9 @@ func Run(ctx context.Context, completed config.Completed) error {
 	logger := klog.FromContext(ctx)
 	components := []lifecycle.Component{
 		lifecycle.New("host", s.runHost),
-		lifecycle.New("pki", s.runPKI),
+		// Before pki: a data directory that is not ours leaves nothing on the host.
 		lifecycle.New("etcd", s.runEtcd),
+		lifecycle.New("pki", s.runPKI),
 		lifecycle.New("kubelet-api", s.runKubeletAPI),
 		lifecycle.New("apiserver", s.runAPIServer),
 		lifecycle.New("kubeconfig", s.runKubeconfig),
@@ -90,6 +98,19 @@ func Run(ctx context.Context, completed config.Completed) error {
 			logger.Info("Component", "name", name, "phase", phase, "took", took.Round(time.Millisecond), "since", time.Since(start).Round(time.Millisecond))
 		},
 	})
+}
+
+// checkAddress finds out whether the API will be able to listen.
+func checkAddress(ctx context.Context, config config.Completed) error {
+	address := net.JoinHostPort(config.BindIP().String(), strconv.Itoa(config.APIServer.Port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("address %s is in use by another process", address)
+	}
+	if err != nil {
+		return err // says the address
+	}
+	return listener.Close()
 }
 
 // once is the Run of a component that has nothing to keep running.
@@ -110,7 +131,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 			return err
 		}
 		if s.host, err = kubernetes.NewForConfig(s.hostConfig); err != nil {
-			return fmt.Errorf("host: %w", err)
+			return err
 		}
 		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, hostclient.Needs{
 			Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
@@ -128,7 +149,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
 		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
 		if s.serviceIP == nil {
-			return fmt.Errorf("host: Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
+			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
 				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
 		}
 		return nil
