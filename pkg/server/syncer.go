@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
+	"nestling.dev/nestling/pkg/controlplane/serviceip"
 	"nestling.dev/nestling/pkg/pki"
 	"nestling.dev/nestling/syncer"
 	"nestling.dev/nestling/syncer/engine"
@@ -123,4 +125,29 @@ func (s *server) hostService(virtual *corev1.Service) (*corev1.Service, error) {
 }
 
 // admissionPlugins run after all others of the tenant's.
-func (s *server) admissionPlugins() []controlplane.AdmissionPlugin { return nil }
+func (s *server) admissionPlugins() []controlplane.AdmissionPlugin {
+	allocator := &serviceip.Host{
+		Services: s.host.CoreV1(), Translate: s.hostService, FieldManager: engine.FieldManager,
+	}
+	return []controlplane.AdmissionPlugin{{
+		Name: serviceip.PluginName,
+		New: serviceip.Factory(serviceip.Options{
+			Allocator: func() serviceip.Allocator {
+				// The syncer knows the identity that a host Service is stamped with.
+				if s.syncer.Load() == nil {
+					return nil
+				}
+				return allocator
+			},
+			Families: families(s.serviceIP),
+		}),
+	}}
+}
+
+// families of the tenant's Service range, which is that of its own Service's address.
+func families(serviceIP net.IP) []corev1.IPFamily {
+	if serviceIP.To4() == nil {
+		return []corev1.IPFamily{corev1.IPv6Protocol}
+	}
+	return []corev1.IPFamily{corev1.IPv4Protocol}
+}
