@@ -77,10 +77,10 @@ var hostParameters = []string{
 // requireOnlyPods sends a request with any method and request target, lets the resolver
 // know every pod, and looks at what reaches the host: only the four subresources of the
 // host pod, with our parameters and the container of the path.
-func requireOnlyPods(t require.TestingT, method, target string) {
+func requireOnlyPods(t require.TestingT, method, target string) (reached int) {
 	location, err := url.ParseRequestURI(target)
 	if err != nil {
-		return // net/http refuses it
+		return 0 // net/http refuses it
 	}
 	asked := &recorder{}
 	host, err := newHostAPI(hostConfig())
@@ -108,25 +108,41 @@ func requireOnlyPods(t require.TestingT, method, target string) {
 			require.Contains(t, hostParameters, key, target)
 		}
 	}
+	return len(asked.requests)
 }
 
-var methods = []string{"GET", "POST", "PUT", "DELETE", "CONNECT", "get"}
+var methods = []string{"GET", "GET", "POST", "POST", "PUT", "DELETE", "CONNECT", "get"}
 
 func TestOnlyPodsReachTheHost(t *testing.T) {
 	t.Parallel()
-	segment := rapid.SampledFrom([]string{
-		"exec", "attach", "portForward", "containerLogs", "healthz", "run", "default", "web-0", "app", "hosts", "uid-1",
-		"", ".", "..", "%2e%2e", "%2f", "a%2fb", "%00", "a%3fb", ";a=b", "A", "nodes", "secrets",
+	strange := rapid.SampledFrom([]string{
+		"", ".", "..", "%2e%2e", "%2f", "a%2fb", "%00", "a%3fb", ";a=b", "A", "nodes", "secrets", "run", "healthz", "hosts", "uid-1",
 	})
+	// A good path, in which each segment may be swapped for a strange one.
+	part := func(t *rapid.T, good ...string) string {
+		if rapid.IntRange(0, 7).Draw(t, "strange") == 0 {
+			return strange.Draw(t, "segment")
+		}
+		return rapid.SampledFrom(good).Draw(t, "segment")
+	}
 	pair := rapid.SampledFrom([]string{
 		"output=1", "input=1", "command=sh", "command=/../..", "port=80", "port=80,81", "container=other", "follow=true",
 		"limitBytes=5", "sinceTime=2020-01-01T00:00:00Z", "x=%2f..", "stdin=true", "&", ";", "%zz", "ports=1",
 	})
+	reached := 0
 	rapid.Check(t, func(t *rapid.T) {
-		path := "/" + strings.Join(rapid.SliceOfN(segment, 1, 6).Draw(t, "path"), "/")
-		query := strings.Join(rapid.SliceOfN(pair, 0, 5).Draw(t, "query"), "&")
-		requireOnlyPods(t, rapid.SampledFrom(methods).Draw(t, "method"), path+"?"+query)
+		segments := []string{part(t, "exec", "attach", "portForward", "containerLogs"), part(t, "default"), part(t, "web-0")}
+		if segments[0] != "portForward" || rapid.Bool().Draw(t, "more") {
+			segments = append(segments, part(t, "app"))
+		}
+		if rapid.IntRange(0, 3).Draw(t, "with a UID") == 0 {
+			segments = append(segments, part(t, "app"))
+		}
+		query := strings.Join(append([]string{"output=1&port=1"}, rapid.SliceOfN(pair, 0, 5).Draw(t, "query")...), "&")
+		method := rapid.SampledFrom(methods).Draw(t, "method")
+		reached += requireOnlyPods(t, method, "/"+strings.Join(segments, "/")+"?"+query)
 	})
+	require.NotZero(t, reached, "the property says nothing if nothing gets through")
 }
 
 func FuzzRoute(f *testing.F) {

@@ -1,0 +1,123 @@
+package serviceip
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+
+	"nestling.dev/nestling/pkg/controlplane/hosttext"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// The rest is told in stories/, between real API servers.
+
+// hostBehind is an allocator whose host is a handler.
+func hostBehind(t testing.TB, handler http.HandlerFunc) *Host {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json", NegotiatedSerializer: scheme.Codecs}}
+	client, err := corev1client.NewForConfig(config)
+	require.NoError(t, err)
+	return &Host{Services: client, Translate: toHost, FieldManager: "nestling"}
+}
+
+func toHost(virtual *corev1.Service) (*corev1.Service, error) {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "t-web-abc", Namespace: "hosts"}, Spec: virtual.Spec}, nil
+}
+
+func web() *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}}
+}
+
+func TestRefusalsInVirtualNames(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		status metav1.Status
+		want   string
+		is     func(error) bool
+	}{
+		"quota": {
+			apierrors.NewForbidden(corev1.Resource("services"), "t-web-abc", errors.New("exceeded quota: small, requested: services=1, used: services=5, limited: services=5")).ErrStatus,
+			`services "web" is forbidden: exceeded quota: small, requested: services=1, used: services=5, limited: services=5`, apierrors.IsForbidden,
+		},
+		"our own rights": {
+			apierrors.NewForbidden(corev1.Resource("services"), "t-web-abc", errors.New(`User "system:serviceaccount:hosts:t" cannot create resource "services" in API group "" in the namespace "hosts"`)).ErrStatus,
+			"Internal error occurred: this cluster's own account may not create services on the host cluster; whoever runs it must grant that", apierrors.IsInternalError,
+		},
+		"a webhook that fails": {
+			apierrors.NewInternalError(errors.New(`failed calling webhook "w": hosts/t-web-abc`)).ErrStatus,
+			`Internal error occurred: failed calling webhook "w": default/web`, apierrors.IsInternalError,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := hostBehind(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(int(test.status.Code))
+				status := test.status
+				status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+				_ = json.NewEncoder(w).Encode(status)
+			})
+			_, err := host.Allocate(t.Context(), web(), false)
+			require.EqualError(t, err, test.want)
+			require.True(t, test.is(err), "%#v", err)
+		})
+	}
+}
+
+func TestAHostThatHangs(t *testing.T) {
+	t.Parallel()
+	host := hostBehind(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or net/http does not notice that the client goes
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := host.Allocate(ctx, web(), false)
+	require.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
+	require.EqualError(t, err, hosttext.Unreachable)
+}
+
+func TestWhatCannotBeTranslated(t *testing.T) {
+	t.Parallel()
+	host := hostBehind(t, func(http.ResponseWriter, *http.Request) { t.Error("the host was asked") })
+	host.Translate = func(*corev1.Service) (*corev1.Service, error) {
+		return nil, resource.Rejectf("ExternalIPsForbidden", "spec.externalIPs is not allowed")
+	}
+	_, err := host.Allocate(t.Context(), web(), false)
+	require.True(t, apierrors.IsForbidden(err))
+	require.EqualError(t, err, `services "web" is forbidden: spec.externalIPs is not allowed`)
+
+	host.Translate = func(*corev1.Service) (*corev1.Service, error) { return nil, errors.New("not ready") }
+	_, err = host.Allocate(t.Context(), web(), false)
+	require.True(t, apierrors.IsInternalError(err))
+}
+
+func TestSpecPatch(t *testing.T) {
+	t.Parallel()
+	live := &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: "uid-1", Labels: map[string]string{"of": "the host"}}, Spec: corev1.ServiceSpec{
+		Type: corev1.ServiceTypeLoadBalancer, ClusterIP: "10.96.1.1", LoadBalancerClass: new("x"), Ports: []corev1.ServicePort{{Port: 80, NodePort: 30000}},
+	}}
+	desired := &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: "10.96.1.1", Ports: []corev1.ServicePort{{Port: 80}, {Port: 81}}}}
+	patch, err := specPatch(live, desired)
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(`{"metadata":{"uid":"uid-1"},"spec":{"loadBalancerClass":null,"ports":[{"port":80,"targetPort":0},{"port":81,"targetPort":0}],"type":"NodePort"}}`, string(patch)))
+	patch, err = specPatch(live, live)
+	require.NoError(t, err)
+	require.Equal(t, `{"metadata":{"uid":"uid-1"}}`, string(patch))
+}
