@@ -45,6 +45,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.affinity,
 		t.scheduling,
 		t.identity,
+		t.topologyLabels,
 		t.namespaceLabels,
 		t.readiness,
 		t.records,
@@ -85,6 +86,22 @@ func (t *podTranslation) scheduling() error {
 	t.host.Spec.Overhead = nil
 	if class := t.host.Spec.PriorityClassName; class != "" && t.env.View.Host("priorityclasses", class) == nil {
 		t.host.Spec.PriorityClassName = ""
+	}
+	return nil
+}
+
+// topologyLabels leaves out the labels that binding has copied from the node to the
+// virtual pod (the API server's PodTopologyLabels admission): the host's own binding
+// gives them to the host pod.
+func (t *podTranslation) topologyLabels() error {
+	node := t.env.View.Virtual("nodes", resource.Key{Name: t.virtual.Spec.NodeName})
+	if node == nil {
+		return nil
+	}
+	for _, key := range []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion} {
+		if value, ok := node.GetLabels()[key]; ok && t.host.Labels[key] == value {
+			delete(t.host.Labels, key)
+		}
 	}
 	return nil
 }
