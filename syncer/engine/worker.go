@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -163,7 +162,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		return e.meetVirtual(ctx, kind, key, action)
 	}
 	if action.Side == plan.Host && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && virtual != nil {
-		e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostRejected", e.virtualText(key, action, err.Error()))
+		e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostRejected", kind.Words(e.Env(), virtual, err.Error()))
 	}
 	return 0, fmt.Errorf("%s %s %s for virtual %s/%s: %w", action.Verb, action.Side, kind.Name, key.Namespace, key.Name, err)
 }
@@ -234,16 +233,6 @@ func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.K
 	// It is there and ours, but our caches select by a label that it has lost.
 	_, err = e.carryOut(ctx, kind, key, action.Live, plan.Decide(env, kind.Kind, action.Live, host))
 	return true, err
-}
-
-// virtualText is a host's message about an object, in the tenant's words.
-func (e *Engine) virtualText(key resource.Key, action plan.Action, message string) string {
-	object := action.Want
-	if object == nil {
-		object = action.Live
-	}
-	message = strings.ReplaceAll(message, object.GetName(), key.Name)
-	return strings.ReplaceAll(message, e.options.Env.HostNamespace, key.Namespace)
 }
 
 func outcome(err error) string {

@@ -1,6 +1,13 @@
 package resource
 
-import "k8s.io/apimachinery/pkg/runtime/schema"
+import (
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"nestling.dev/nestling/syncer/naming"
+)
 
 // Kind is a Spec whose Go type has been erased, so that kinds stand in one list.
 // Every function is set; objects may be nil where the Spec's would be.
@@ -26,6 +33,7 @@ type Kind struct {
 	VirtualKey   func(env Env, host Object) (Key, bool)
 	MergeVirtual func(env Env, virtual, host Object) Object
 	Node         func(object Object) string
+	Words        func(env Env, virtual Object, text string) string
 	Began        func(virtual Object) bool
 }
 
@@ -46,6 +54,7 @@ func (s Spec[T]) Erase() Kind {
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
 		MergeVirtual: func(_ Env, virtual, _ Object) Object { return virtual },
 		Node:         func(Object) string { return "" },
+		Words:        plainWords,
 	}
 	if s.Select != nil {
 		kind.Select = func(env Env, source Object) bool { return s.Select(env, source.(T)) }
@@ -99,6 +108,9 @@ func (s Spec[T]) Erase() Kind {
 			return s.MergeVirtual(env, virtual.(T), host.(T))
 		}
 	}
+	if s.Words != nil {
+		kind.Words = func(env Env, virtual Object, text string) string { return s.Words(env, virtual.(T), text) }
+	}
 	if s.Node != nil {
 		kind.Node = func(object Object) string { return s.Node(object.(T)) }
 	}
@@ -107,4 +119,15 @@ func (s Spec[T]) Erase() Kind {
 		kind.Began = func(virtual Object) bool { return s.Began(virtual.(T)) }
 	}
 	return kind
+}
+
+// plainWords replaces the host's names of one object. The host namespace may be a word
+// that messages have for other reasons, so it is replaced only where it is quoted or a
+// part of a path.
+func plainWords(env Env, virtual Object, text string) string {
+	return strings.NewReplacer(
+		naming.Host(env.Tenant, virtual.GetNamespace(), virtual.GetName()), virtual.GetName(),
+		strconv.Quote(env.HostNamespace), strconv.Quote(virtual.GetNamespace()),
+		env.HostNamespace+"/", virtual.GetNamespace()+"/",
+	).Replace(text)
 }

@@ -73,6 +73,10 @@ type Spec[T Object] struct {
 	// Nil: it has a Node.
 	Began func(virtual T) bool
 
+	// Words is what the host says about the host object of virtual, in the tenant's words.
+	// Nil: the names of the object and of its namespace are replaced.
+	Words func(env Env, virtual T, text string) string
+
 	// Mortal kinds die with their host object: one that is lost is not made again,
 	// the virtual object is deleted. Deletion is graceful and mirrored both ways.
 	Mortal bool

@@ -50,6 +50,7 @@ func Pods() resource.Kind {
 		MergeVirtual: mergeVirtualPod,
 		Node:         func(pod *corev1.Pod) string { return pod.Spec.NodeName },
 		Began:        podBegan,
+		Words:        VirtualText,
 	}.Erase()
 }
 
