@@ -162,7 +162,7 @@ func (i *installer) connect(ctx context.Context, name string) (*stories.Tenant, 
 }
 
 func (i *installer) uninstall(ctx context.Context, name string) error {
-	_, err := run(i.host.Kubectl(ctx, "delete", "--wait=false", "-f", i.manifests(name)))
+	_, err := run(i.host.Kubectl(ctx, "delete", "--wait=false", "--ignore-not-found", "-f", i.manifests(name)))
 	return err
 }
 
