@@ -21,6 +21,9 @@ const (
 	// admission webhooks have up to 30 s, and then the node's kubelet is asked.
 	defaultUpgradeTimeout = time.Minute
 
+	// linger is how long a client may take to hang up after the host did.
+	linger = time.Second
+
 	websocketProtocols = "Sec-Websocket-Protocol"
 	// bearerProtocol begins a WebSocket subprotocol that is a credential in disguise,
 	// which the host would take as one.
@@ -148,30 +151,48 @@ func (c client) Read(p []byte) (int, error) { return c.buffered.Read(p) }
 
 // join copies in both directions until one side ends or ctx does, then closes both and
 // waits for the copying to end.
-func join(ctx context.Context, client, host io.ReadWriteCloser) (reason string) {
-	ended := make(chan string, 2)
+func join(ctx context.Context, client client, host io.ReadWriteCloser) (reason string) {
+	fromClient, fromHost := make(chan string, 1), make(chan string, 1)
 	go func() {
 		_, err := io.Copy(host, client)
-		ended <- because("client", err)
+		fromClient <- because("client", err)
 	}()
 	go func() {
 		_, err := io.Copy(client, host)
-		ended <- because("host", err)
+		fromHost <- because("host", err)
 	}()
-	waiting := 2
 	select {
-	case reason = <-ended:
-		waiting--
+	case reason = <-fromHost:
+		_ = host.Close()
+		client.finish()
+		<-fromClient
+		client.drain()
+		_ = client.Close()
+		return reason
+	case reason = <-fromClient:
+		fromClient <- reason
 	case <-ctx.Done():
 		reason = "stopped"
 	}
 	_ = client.Close()
 	_ = host.Close()
-	for range waiting {
-		<-ended
-	}
+	<-fromClient
+	<-fromHost
 	return reason
 }
+
+// finish tells the client that nothing more comes, and gives it a while to hang up. A
+// socket that is closed with something unread, a farewell for instance, breaks the
+// connection, and takes what the client has not read yet with it.
+func (c client) finish() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_ = c.SetReadDeadline(time.Now().Add(linger))
+}
+
+// drain reads until the client hangs up, or its time is over.
+func (c client) drain() { _, _ = io.Copy(io.Discard, c) }
 
 func because(side string, err error) string {
 	if err != nil {
