@@ -206,6 +206,10 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 		"requestheader-group-headers":        "X-Remote-Group",
 		"requestheader-username-headers":     "X-Remote-User",
 
+		// A pod's token lives as long as the pod asks for. Upstream makes a year of an
+		// hour, for clients of before 2021 that never read the file again.
+		"service-account-extend-token-expiration": "false",
+
 		"shutdown-watch-termination-grace-period": shutdownWatchGrace,
 		// Other streams, such as followed logs, get two seconds instead of sixty.
 		"shutdown-send-retry-after": "true",
