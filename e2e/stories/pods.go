@@ -39,7 +39,11 @@ func expand(w *World, manifest string) string {
 // createPod makes a pod. Its grace period is a second unless it says another.
 func createPod(t *testing.T, w *World, tenant *Tenant, namespace, manifest string) *corev1.Pod {
 	t.Helper()
-	pod := decode[corev1.Pod](t, w, manifest)
+	return createPodObject(t, tenant, namespace, decode[corev1.Pod](t, w, manifest))
+}
+
+func createPodObject(t *testing.T, tenant *Tenant, namespace string, pod *corev1.Pod) *corev1.Pod {
+	t.Helper()
 	if pod.Spec.TerminationGracePeriodSeconds == nil {
 		pod.Spec.TerminationGracePeriodSeconds = new(int64(1))
 	}
