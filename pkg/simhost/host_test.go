@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,7 +38,10 @@ func TestHost(t *testing.T) {
 		Observe:    func(step string, took time.Duration) { t.Logf("%-20s %s", step, took.Round(time.Millisecond)) },
 	})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, host.Stop()) })
+	t.Cleanup(func() {
+		require.NoError(t, host.Stop())
+		goleak.VerifyNone(t, leftByUpstream()...)
+	})
 	t.Logf("ready after %s", time.Since(since).Round(time.Millisecond))
 	hostClient, err := kubernetes.NewForConfig(host.Config())
 	require.NoError(t, err)
@@ -49,6 +53,34 @@ func TestHost(t *testing.T) {
 	t.Run("a changed pod and an ephemeral container", s.changes)
 	t.Run("an API that stops for a while", s.outage)
 	t.Run("a node that dies and comes back", s.loss)
+}
+
+// leftByUpstream are the goroutines that upstream starts and never ends.
+func leftByUpstream() []goleak.Option {
+	var options []goleak.Option
+	for _, function := range []string{
+		// KWOK's queues, and its recorder of events, cannot be shut down.
+		"sigs.k8s.io/kwok/pkg/utils/queue.(*weightDelayingQueue[...]).loopWorker",
+		"k8s.io/client-go/tools/record.(*eventBroadcasterImpl).StartEventWatcher.func1",
+		"k8s.io/apimachinery/pkg/watch.(*Broadcaster).loop",
+		// Its workers end with the context but may be in the middle of a send.
+		"sigs.k8s.io/kwok/pkg/kwok/controllers.(*PodController).watchResources",
+		"sigs.k8s.io/kwok/pkg/kwok/controllers.(*NodeController).watchResources",
+		"sigs.k8s.io/kwok/pkg/utils/informer.dummyCache[...].func2",
+		// Client certificates in files are watched for as long as the process lives.
+		"k8s.io/client-go/transport.(*dynamicClientCert).run",
+		"k8s.io/client-go/transport.(*dynamicClientCert).runWorker",
+		"k8s.io/apimachinery/pkg/util/wait.PollImmediateUntilWithContext",
+		"k8s.io/apimachinery/pkg/util/wait.PollImmediateUntilWithContext.poller.func1.1",
+		"k8s.io/client-go/util/workqueue.(*delayingType[...]).waitingLoop",
+		"k8s.io/client-go/util/workqueue.(*Typed[...]).updateUnfinishedWorkLoop",
+		// Logs are flushed, and their health checked, for as long as that, too.
+		"k8s.io/klog/v2.(*flushDaemon).run.func1",
+		"k8s.io/apimachinery/pkg/util/wait.Forever",
+	} {
+		options = append(options, goleak.IgnoreAnyFunction(function))
+	}
+	return options
 }
 
 type story struct {
