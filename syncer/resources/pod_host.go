@@ -43,6 +43,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.hostname,
 		t.dns,
 		t.affinity,
+		t.spread, // its selectors are the host's already
 		t.scheduling,
 		t.identity,
 		t.topologyLabels,
