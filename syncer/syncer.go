@@ -117,14 +117,20 @@ type HostPod struct {
 }
 
 // HostPod is where the virtual pod name in namespace runs. It is false for a pod that
-// there is not.
+// there is not, and for one that has no host pod: what stands under its host name may be
+// somebody else's.
 func (s *Syncer) HostPod(namespace, name string) (HostPod, bool) {
 	env := s.engine.Env()
 	pod, ok := env.View.Virtual("pods", resource.Key{Namespace: namespace, Name: name}).(*corev1.Pod)
 	if !ok {
 		return HostPod{}, false
 	}
-	target := HostPod{Namespace: env.HostNamespace, Name: naming.Host(env.Tenant, namespace, name), UID: string(pod.UID)}
+	hostName := naming.Host(env.Tenant, namespace, name)
+	host := env.View.Host("pods", hostName)
+	if host == nil || !resource.IsOurs(env, "Pod", host) || host.GetAnnotations()[resource.AnnotationUID] != string(pod.UID) {
+		return HostPod{}, false
+	}
+	target := HostPod{Namespace: env.HostNamespace, Name: hostName, UID: string(pod.UID)}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		target.Containers = append(target.Containers, container.Name)
 	}

@@ -11,10 +11,11 @@ import (
 // report whether everything that was listed first has passed the handlers.
 func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 	var synced []cache.InformerSynced
-	add := func(informer cache.SharedIndexInformer, changed, gone func(resource.Object)) error {
+	// before is nil for an object that is new.
+	add := func(informer cache.SharedIndexInformer, changed func(before, now resource.Object), gone func(resource.Object)) error {
 		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(in any) { changed(in.(resource.Object)) },
-			UpdateFunc: func(_, in any) { changed(in.(resource.Object)) },
+			AddFunc:    func(in any) { changed(nil, in.(resource.Object)) },
+			UpdateFunc: func(before, in any) { changed(before.(resource.Object), in.(resource.Object)) },
 			DeleteFunc: func(in any) {
 				if tombstone, ok := in.(cache.DeletedFinalStateUnknown); ok {
 					in = tombstone.Obj
@@ -31,7 +32,7 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 	}
 	if kind.virtualInformer != nil {
 		if err := add(kind.virtualInformer,
-			func(object resource.Object) { e.virtualChanged(kind, object, kind.Refs(object)) },
+			func(_, object resource.Object) { e.virtualChanged(kind, object, kind.Refs(object)) },
 			func(object resource.Object) {
 				e.breaker.Witness(object.GetUID())
 				e.virtualChanged(kind, object, nil)
@@ -41,12 +42,23 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 	}
 	if kind.hostInformer != nil {
 		if err := add(kind.hostInformer,
-			func(object resource.Object) { e.hostChanged(kind, object, false) },
+			func(before, object resource.Object) {
+				if before != nil && !sameVirtualKey(before, object) {
+					e.hostChanged(kind, before, false) // somebody has written over the way back
+				}
+				e.hostChanged(kind, object, false)
+			},
 			func(object resource.Object) { e.hostChanged(kind, object, true) }); err != nil {
 			return nil, err
 		}
 	}
 	return synced, nil
+}
+
+func sameVirtualKey(a, b resource.Object) bool {
+	keyA, okA := resource.VirtualKey(a)
+	keyB, okB := resource.VirtualKey(b)
+	return keyA == keyB && okA == okB
 }
 
 func (e *Engine) virtualChanged(kind *syncedKind, object resource.Object, refs []resource.Ref) {
