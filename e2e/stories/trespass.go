@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -165,7 +166,9 @@ spec: {containers: [{name: main, image: IMAGE}]}
 		for i := 0; i < len(query); i += 2 {
 			request = request.Param(query[i], query[i+1])
 		}
+		begin := time.Now()
 		answer, err := request.DoRaw(t.Context())
+		require.Less(t, time.Since(begin), 10*time.Second, "%s %s: %v", verb, path, err)
 		require.Error(t, err, "%s %s: %.200s", verb, path, answer)
 		require.True(t, apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsBadRequest(err),
 			"%s %s: %v", verb, path, err)

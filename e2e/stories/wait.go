@@ -39,8 +39,11 @@ func namespace(t *testing.T, tenant *Tenant, prefix string) string {
 func eventually(t *testing.T, what string, condition func(ctx context.Context) (done bool, saw string)) {
 	t.Helper()
 	saw := ""
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(ctx context.Context) (done bool, _ error) {
-		done, saw = condition(ctx)
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		done, now := condition(ctx)
+		if ctx.Err() == nil || saw == "" { // the last look is cut short by the deadline, and saw nothing
+			saw = now
+		}
 		return done, nil
 	})
 	if err != nil {

@@ -14,26 +14,42 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// witness has seen every host pod while the stories ran. What it swears to holds for
-// all of them together: a pod is never doubled and never comes back.
+// witness has seen every host pod, and every event of the tenants, while the stories
+// ran. What it swears to holds for all of them together: a pod is never doubled and
+// never comes back, and no name of the host's is told.
 type witness struct {
-	mu    sync.Mutex
-	pods  map[types.UID]map[types.UID]string // virtual UID → host UID → host name
-	names map[string]bool                    // host names
+	mu     sync.Mutex
+	pods   map[types.UID]map[types.UID]string // virtual UID → host UID → host name
+	events map[string]string                  // message → what it was about
 }
 
-// watchHostPods begins to watch; it ends with the test.
-func watchHostPods(t *testing.T, w *World) *witness {
+// watchAll begins to watch; it ends with the test.
+func watchAll(t *testing.T, w *World) *witness {
 	t.Helper()
-	seen := &witness{pods: map[types.UID]map[types.UID]string{}, names: map[string]bool{}}
-	factory := informers.NewSharedInformerFactoryWithOptions(w.Host, 0, informers.WithNamespace(w.HostNamespace),
+	seen := &witness{pods: map[types.UID]map[types.UID]string{}, events: map[string]string{}}
+	host := informers.NewSharedInformerFactoryWithOptions(w.Host, 0, informers.WithNamespace(w.HostNamespace),
 		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.LabelSelector = "nestling.dev/tenant" }))
-	informer := factory.Core().V1().Pods().Informer()
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(object any) {
-		if pod, ok := object.(*corev1.Pod); ok {
-			seen.saw(pod)
+	seen.follow(t, host, host.Core().V1().Pods().Informer())
+	for _, tenant := range []*Tenant{w.A, w.B} {
+		virtual := informers.NewSharedInformerFactory(tenant.Client, 0)
+		seen.follow(t, virtual, virtual.Core().V1().Events().Informer())
+	}
+	return seen
+}
+
+func (s *witness) follow(t *testing.T, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) {
+	t.Helper()
+	saw := func(object any) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch object := object.(type) {
+		case *corev1.Pod:
+			s.sawPod(object)
+		case *corev1.Event:
+			s.events[object.Message] = object.Reason + " about " + object.InvolvedObject.Kind + " " + object.InvolvedObject.Name
 		}
-	}})
+	}
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: saw, UpdateFunc: func(_, object any) { saw(object) }})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	factory.Start(ctx.Done())
@@ -42,12 +58,9 @@ func watchHostPods(t *testing.T, w *World) *witness {
 		factory.Shutdown()
 	})
 	require.True(t, cache.WaitForCacheSync(t.Context().Done(), informer.HasSynced))
-	return seen
 }
 
-func (s *witness) saw(host *corev1.Pod) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *witness) sawPod(host *corev1.Pod) {
 	virtual := types.UID(host.Annotations["nestling.dev/uid"])
 	if virtual == "" {
 		return // not made by a tenant's process
@@ -56,7 +69,6 @@ func (s *witness) saw(host *corev1.Pod) {
 		s.pods[virtual] = map[types.UID]string{}
 	}
 	s.pods[virtual][host.UID] = host.Name
-	s.names[host.Name] = true
 }
 
 func (s *witness) requireOneEach(t *testing.T) {
@@ -70,18 +82,15 @@ func (s *witness) requireOneEach(t *testing.T) {
 	}
 }
 
-func (s *witness) requireNoHostNames(t *testing.T, w *World) {
+func (s *witness) requireNoHostNames(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, tenant := range []*Tenant{w.A, w.B} {
-		events, err := tenant.Client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
-		require.NoError(t, err)
-		t.Logf("%d events in tenant %s", len(events.Items), tenant.Name)
-		for _, event := range events.Items {
-			for name := range s.names {
-				if strings.Contains(event.Message, name) {
-					t.Errorf("event %s of tenant %s about %s %s: %q has the host name %s",
-						event.Reason, tenant.Name, event.InvolvedObject.Kind, event.InvolvedObject.Name, event.Message, name)
+	t.Logf("%d different events", len(s.events))
+	for message, about := range s.events {
+		for _, hosts := range s.pods {
+			for _, name := range hosts {
+				if strings.Contains(message, name) {
+					t.Errorf("event %s: %q has the host name %s", about, message, name)
 				}
 			}
 		}

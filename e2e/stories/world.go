@@ -76,7 +76,7 @@ func All() []Story {
 
 // Run tells every story that the world can carry.
 func Run(t *testing.T, w *World) {
-	seen := watchHostPods(t, w)
+	seen := watchAll(t, w)
 	t.Run("together", func(t *testing.T) {
 		for _, story := range All() {
 			if !story.Alone && (w.Real || !story.Real) {
@@ -93,5 +93,5 @@ func Run(t *testing.T, w *World) {
 		}
 	}
 	t.Run("no pod has ever had two host pods", seen.requireOneEach)
-	t.Run("no event tells a tenant a name of the host's", func(t *testing.T) { seen.requireNoHostNames(t, w) })
+	t.Run("no event tells a tenant a name of the host's", seen.requireNoHostNames)
 }
