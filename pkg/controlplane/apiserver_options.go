@@ -216,6 +216,9 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 
 		// What a pod may do is the host's to decide, by its own Pod Security.
 		"allow-privileged": "true",
+		// Before it proxies to a node, upstream looks up in DNS what it prefers: it must
+		// be an address, since nobody here need know the names of the host's nodes.
+		"kubelet-preferred-address-types": "InternalIP,Hostname",
 		// It would show the tenant the inside of a process that is not theirs.
 		"profiling": "false",
 	}
