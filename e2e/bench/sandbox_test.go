@@ -66,18 +66,37 @@ func TestBenchSandbox(t *testing.T) {
 		}, time.Minute, 50*time.Millisecond)
 	}
 	for round := range rounds {
-		hostRunning, hostGone, err := burst(t.Context(), host, "burst", pods)
-		require.NoError(t, err, "on the host")
-		tenantRunning, tenantGone, err := burst(t.Context(), tenant, "burst", pods)
-		require.NoError(t, err, "in the tenant")
+		onHost := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), host, "burst", pods) })
+		inTenant := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), tenant, "burst", pods) })
 		report(t, "sandbox: %d pods at once until all Running, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
-			tenantRunning.Seconds(), hostRunning.Seconds(), tenantRunning.Seconds()/hostRunning.Seconds())
+			inTenant.running.Seconds(), onHost.running.Seconds(), inTenant.running.Seconds()/onHost.running.Seconds())
 		report(t, "sandbox: %d pods deleted at once until all gone, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
-			tenantGone.Seconds(), hostGone.Seconds(), tenantGone.Seconds()/hostGone.Seconds())
+			inTenant.gone.Seconds(), onHost.gone.Seconds(), inTenant.gone.Seconds()/onHost.gone.Seconds())
+		report(t, "sandbox: processor time of both, round %d: in the tenant %.1f s (host's process) + %.1f s (tenant's), on the host %.1f s", round+1,
+			inTenant.hostCPU.Seconds(), inTenant.tenantCPU.Seconds(), onHost.hostCPU.Seconds())
 	}
 	used, err = memoryOf(s.Tenant("bench").PID())
 	require.NoError(t, err)
 	report(t, "sandbox: after the bursts: %s", used)
+}
+
+// measured is one burst.
+type measured struct{ running, gone, hostCPU, tenantCPU time.Duration }
+
+func measure(t *testing.T, s *sandbox.Sandbox, run func() (running, gone time.Duration, err error)) measured {
+	t.Helper()
+	cpu := func() (host, tenant time.Duration) {
+		host, err := cpuOf(os.Getpid())
+		require.NoError(t, err)
+		tenant, err = cpuOf(s.Tenant("bench").PID())
+		require.NoError(t, err)
+		return host, tenant
+	}
+	hostBefore, tenantBefore := cpu()
+	running, gone, err := run()
+	require.NoError(t, err)
+	host, tenant := cpu()
+	return measured{running: running, gone: gone, hostCPU: host - hostBefore, tenantCPU: tenant - tenantBefore}
 }
 
 func client(t *testing.T, config *rest.Config) kubernetes.Interface {

@@ -21,6 +21,7 @@ type Breaker struct {
 // sound data.
 type breaker struct {
 	limits    Breaker
+	report    func(kind string, held int) // called in order
 	mu        sync.Mutex
 	witnessed map[types.UID]struct{}
 	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
@@ -28,9 +29,10 @@ type breaker struct {
 	most      map[string]int // by kind: host objects in sight at the most
 }
 
-func newBreaker(limits Breaker) *breaker {
+func newBreaker(limits Breaker, report func(kind string, held int)) *breaker {
 	return &breaker{
 		limits:    limits,
+		report:    report,
 		witnessed: map[types.UID]struct{}{},
 		orphans:   map[string]map[types.UID]struct{}{},
 		held:      map[string]map[types.UID]struct{}{},
@@ -72,15 +74,9 @@ func (b *breaker) Allow(kind string, uid types.UID, total int) bool {
 	b.most[kind] = max(b.most[kind], total)
 	if limit := max(b.limits.MinObjects, int(b.limits.Share*float64(b.most[kind]))); b.limits.Share < 1 && len(passed) >= limit {
 		b.held[kind][uid] = struct{}{}
+		b.report(kind, len(b.held[kind]))
 		return false
 	}
 	passed[uid] = struct{}{}
 	return true
-}
-
-// Held is how many host objects of kind are kept from deletion.
-func (b *breaker) Held(kind string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.held[kind])
 }

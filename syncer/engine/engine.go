@@ -64,7 +64,7 @@ func New(options Options) (*Engine, error) {
 	}
 	e := &Engine{
 		options: options, kinds: map[string]*syncedKind{}, kindNamed: map[string]*syncedKind{},
-		references: newReferences(), breaker: newBreaker(options.Breaker),
+		references: newReferences(), breaker: newBreaker(options.Breaker, options.Metrics.reportHeld),
 	}
 	for _, kind := range options.Kinds {
 		synced, err := newSyncedKind(kind, options)

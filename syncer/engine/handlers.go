@@ -34,7 +34,7 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 		if err := add(kind.virtualInformer,
 			func(_, object resource.Object) { e.virtualChanged(kind, object, kind.Refs(object)) },
 			func(object resource.Object) {
-				e.breaker.Witness(object.GetUID())
+				e.virtualGone(kind, object)
 				e.virtualChanged(kind, object, nil)
 			}); err != nil {
 			return nil, err
@@ -77,6 +77,16 @@ func (e *Engine) virtualChanged(kind *syncedKind, object resource.Object, refs [
 		kind.queue.Add(key)
 	}
 	e.wakeReferrers(kind, key)
+}
+
+// virtualGone remembers that the virtual object was seen to go, for as long as there is
+// a host object to delete because of it.
+func (e *Engine) virtualGone(kind *syncedKind, object resource.Object) {
+	if kind.Direction == resource.ToHost && cached(kind.hostInformer, kind.hostKey(e.options.Env, resource.KeyOf(object))) != nil {
+		e.breaker.Witness(object.GetUID())
+		return
+	}
+	kind.forget(object.GetUID())
 }
 
 func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool) {

@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
+)
 
 // Metrics of the engine; names and labels are API.
 type Metrics struct {
@@ -35,4 +38,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		registry.MustRegister(m.writes, m.errors, m.latency, m.held)
 	}
 	return m
+}
+
+func (m *Metrics) reportHeld(kind string, count int) {
+	m.held.WithLabelValues(kind).Set(float64(count))
+	if count == 1 {
+		klog.Background().Error(nil, "Host objects are kept: too many virtual objects are missing at once. If they are meant to be gone, delete their host objects by hand", "kind", kind)
+	}
 }

@@ -205,14 +205,7 @@ func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.K
 	env := e.Env()
 	if action.Orphan {
 		uid := types.UID(action.Live.GetAnnotations()[resource.AnnotationUID])
-		allowed := e.breaker.Allow(kind.Name, uid, len(kind.hostInformer.GetStore().ListKeys()))
-		count := e.breaker.Held(kind.Name)
-		e.options.Metrics.held.WithLabelValues(kind.Name).Set(float64(count))
-		if !allowed && count == 1 {
-			klog.FromContext(ctx).Error(nil, "Host objects are kept: too many virtual objects are missing at once. If they are meant to be gone, delete their host objects by hand",
-				"kind", kind.Name, "tenant", env.Tenant)
-		}
-		return !allowed, nil
+		return !e.breaker.Allow(kind.Name, uid, len(kind.hostInformer.GetStore().ListKeys())), nil
 	}
 	if action.Side != plan.Virtual || kind.Direction != resource.ToHost {
 		return false, nil
