@@ -55,7 +55,9 @@ e2e: ## Run the stories on a real node of this machine (needs root)
 
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node
-	NESTLING_BENCH=1 go test -count 1 -timeout 60m -v -run Bench $(TESTFLAGS) ./e2e/...
+	@printf '%s\n' '# The last results of `make bench`' '' "$$(nproc) cores, $$(go version | cut -d' ' -f3-), commit $(COMMIT)." '' > e2e/bench/RESULTS.md
+	NESTLING_BENCH=1 NESTLING_BENCH_RESULTS=$(CURDIR)/e2e/bench/RESULTS.md \
+		go test -p 1 -count 1 -timeout 60m -v -run Bench $(TESTFLAGS) ./e2e ./e2e/bench
 
 # Where the image is for this very machine, bin/nestling is the binary, and is linked once.
 IMAGE_BINARY ?= $(if $(filter linux/$(ARCH),$(shell go env GOHOSTOS)/$(shell go env GOHOSTARCH)),bin/nestling,bin/linux-$(ARCH)/nestling)

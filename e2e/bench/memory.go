@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// memory is a process's memory in bytes: resident, and the anonymous part of it,
+// Memory is a process's memory in bytes: resident, and the anonymous part of it,
 // which no other process shares.
-type memory struct{ RSS, Anonymous int64 }
+type Memory struct{ RSS, Anonymous int64 }
 
-// memoryOf reads /proc/PID/smaps_rollup (proc(5)).
-func memoryOf(pid int) (memory, error) {
+// MemoryOf reads /proc/PID/smaps_rollup (proc(5)).
+func MemoryOf(pid int) (Memory, error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return memory{}, err
+		return Memory{}, err
 	}
 	defer file.Close()
-	var out memory
+	var out Memory
 	scanner := bufio.NewScanner(file)
 	for scanner.Scan() {
 		name, rest, _ := strings.Cut(scanner.Text(), ":")
@@ -41,6 +41,6 @@ func memoryOf(pid int) (memory, error) {
 	return out, scanner.Err()
 }
 
-func (m memory) String() string {
+func (m Memory) String() string {
 	return fmt.Sprintf("RSS %d MB, of it anonymous %d MB", m.RSS>>20, m.Anonymous>>20)
 }

@@ -1,20 +1,22 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"k8s.io/client-go/kubernetes"
 )
 
-// report prints lines, and appends them to the file named by NESTLING_BENCH_RESULTS.
-func report(t *testing.T, format string, args ...any) {
+// Report prints lines, and appends them to the file named by NESTLING_BENCH_RESULTS.
+func Report(t *testing.T, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf(format, args...)
 	t.Log(line)
@@ -30,8 +32,8 @@ func report(t *testing.T, format string, args ...any) {
 	fmt.Fprintln(file, "- "+line)
 }
 
-// startTimes are the seconds that each component of a tenant's process took to start.
-func startTimes(ctx context.Context, tenant kubernetes.Interface) (string, error) {
+// StartTimes are the seconds that each component of a tenant's process took to start.
+func StartTimes(ctx context.Context, tenant kubernetes.Interface) (string, error) {
 	page, err := tenant.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return "", err
@@ -49,4 +51,23 @@ func startTimes(ctx context.Context, tenant kubernetes.Interface) (string, error
 	}
 	sort.Strings(parts)
 	return fmt.Sprintf("%.2f s (%s)", total, strings.Join(parts, ", ")), nil
+}
+
+// Wanted skips a benchmark unless `make bench` runs it.
+func Wanted(t *testing.T) {
+	t.Helper()
+	if os.Getenv("NESTLING_BENCH") == "" {
+		t.Skip("benchmarks run by `make bench`")
+	}
+}
+
+// Idle is how long a tenant is left alone before its memory is read; a profiler may
+// shorten it.
+func Idle(t *testing.T) time.Duration {
+	t.Helper()
+	given, err := time.ParseDuration(cmp.Or(os.Getenv("NESTLING_BENCH_IDLE"), "2m"))
+	if err != nil {
+		t.Fatalf("NESTLING_BENCH_IDLE: %v", err)
+	}
+	return given
 }

@@ -22,23 +22,9 @@ const (
 	rounds = 3
 )
 
-// idle is how long a tenant is left alone before its memory is read; a profiler may
-// shorten it.
-func idle(t *testing.T) time.Duration {
-	given, err := time.ParseDuration(cmp.Or(os.Getenv("NESTLING_BENCH_IDLE"), "2m"))
-	require.NoError(t, err, "NESTLING_BENCH_IDLE")
-	return given
-}
-
-func wanted(t *testing.T) {
-	if os.Getenv("NESTLING_BENCH") == "" {
-		t.Skip("benchmarks run by `make bench`")
-	}
-}
-
 // TestBenchSandbox measures a tenant on the simulated host.
 func TestBenchSandbox(t *testing.T) {
-	wanted(t)
+	Wanted(t)
 	binary, err := filepath.Abs(cmp.Or(os.Getenv("NESTLING_BENCH_BINARY"), "../../bin/nestling"))
 	require.NoError(t, err)
 	s, err := sandbox.Start(t.Context(), sandbox.Options{
@@ -49,13 +35,13 @@ func TestBenchSandbox(t *testing.T) {
 	defer func() { require.NoError(t, s.Stop()) }()
 	tenant, host := client(t, s.Tenant("bench").Config()), client(t, s.HostConfig())
 
-	starts, err := startTimes(t.Context(), tenant)
+	starts, err := StartTimes(t.Context(), tenant)
 	require.NoError(t, err)
-	report(t, "sandbox: start by component: %s", starts)
-	time.Sleep(idle(t))
-	used, err := memoryOf(s.Tenant("bench").PID())
+	Report(t, "sandbox: start by component: %s", starts)
+	time.Sleep(Idle(t))
+	used, err := MemoryOf(s.Tenant("bench").PID())
 	require.NoError(t, err)
-	report(t, "sandbox: idle for %s: %s", idle(t), used)
+	Report(t, "sandbox: idle for %s: %s", Idle(t), used)
 
 	for _, c := range []kubernetes.Interface{tenant, host} {
 		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "burst"}}, metav1.CreateOptions{})
@@ -68,16 +54,16 @@ func TestBenchSandbox(t *testing.T) {
 	for round := range rounds {
 		onHost := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), host, "burst", pods) })
 		inTenant := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), tenant, "burst", pods) })
-		report(t, "sandbox: %d pods at once until all Running, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
+		Report(t, "sandbox: %d pods at once until all Running, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
 			inTenant.running.Seconds(), onHost.running.Seconds(), inTenant.running.Seconds()/onHost.running.Seconds())
-		report(t, "sandbox: %d pods deleted at once until all gone, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
+		Report(t, "sandbox: %d pods deleted at once until all gone, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
 			inTenant.gone.Seconds(), onHost.gone.Seconds(), inTenant.gone.Seconds()/onHost.gone.Seconds())
-		report(t, "sandbox: processor time of both, round %d: in the tenant %.1f s (host's process) + %.1f s (tenant's), on the host %.1f s", round+1,
+		Report(t, "sandbox: processor time of both, round %d: in the tenant %.1f s (host's process) + %.1f s (tenant's), on the host %.1f s", round+1,
 			inTenant.hostCPU.Seconds(), inTenant.tenantCPU.Seconds(), onHost.hostCPU.Seconds())
 	}
-	used, err = memoryOf(s.Tenant("bench").PID())
+	used, err = MemoryOf(s.Tenant("bench").PID())
 	require.NoError(t, err)
-	report(t, "sandbox: after the bursts: %s", used)
+	Report(t, "sandbox: after the bursts: %s", used)
 }
 
 // measured is one burst.
