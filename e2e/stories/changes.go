@@ -3,6 +3,7 @@ package stories
 import (
 	"context"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 
@@ -175,6 +176,7 @@ spec: {containers: [{name: main, image: IMAGE}]}
 	})
 	found, err := w.A.Client.CoreV1().Pods(space).Get(t.Context(), "web", metav1.GetOptions{})
 	require.NoError(t, err)
+	maps.DeleteFunc(found.Labels, func(key, _ string) bool { return strings.HasPrefix(key, "topology.kubernetes.io/") }) // the node's, by the API server
 	require.Equal(t, map[string]string{"app": "shop"}, found.Labels)
 	require.Equal(t, map[string]string{"new": "note"}, found.Annotations)
 
