@@ -60,6 +60,12 @@ func isOutcome(err error) bool {
 	return errors.Is(err, errStale) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
 }
 
+// namespaceEnds reports whether a create failed because its namespace is on its way
+// out, or gone: what would be told there is told to nobody.
+func namespaceEnds(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+}
+
 // sync brings one object in line. It returns after what time it wants to be called again.
 func (e *Engine) sync(ctx context.Context, kind *syncedKind, key resource.Key) (time.Duration, error) {
 	env := e.Env()
@@ -152,7 +158,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		}
 	}
 	e.options.Metrics.writes.WithLabelValues(kind.Name, string(action.Side), string(action.Verb), outcome(err)).Inc()
-	if err == nil {
+	if err == nil || kind.Unsynced && action.Verb == plan.Create && namespaceEnds(err) {
 		return 0, nil
 	}
 	if action.Verb == plan.Create && action.Side == plan.Host && apierrors.IsAlreadyExists(err) {
