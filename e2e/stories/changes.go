@@ -9,7 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -21,6 +24,7 @@ func changes() []Story {
 		{Name: "a rollout goes on, and back", Run: rollout},
 		{Name: "a container gets other resources in place", Real: true, Run: resize},
 		{Name: "a new image restarts the container, not the pod", Real: true, Run: newImage},
+		{Name: "an eviction in the tenant obeys its disruption budgets", Run: eviction},
 		{Name: "labels and annotations follow", Run: changedMetadata},
 		{Name: "kubectl wait, describe and events tell the tenant's story", Run: told},
 	}
@@ -154,6 +158,35 @@ spec: {containers: [{name: main, image: IMAGE, command: [/agnhost, pause]}, {nam
 	_, err := tryShell(t.Context(), w.A, after, "main", "true")
 	require.Error(t, err, "that image has no shell")
 	waitEvent(t, w.A, space, "web", "Killing", "Container main definition changed, will be restarted")
+}
+
+func eviction(t *testing.T, w *World) {
+	space := namespace(t, w.A, "eviction")
+	_, err := w.A.Client.PolicyV1().PodDisruptionBudgets(space).Create(t.Context(), decode[policyv1.PodDisruptionBudget](t, w, `
+metadata: {name: web}
+spec: {minAvailable: 1, selector: {matchLabels: {app: web}}}
+`), metav1.CreateOptions{})
+	require.NoError(t, err)
+	createDeployment(t, w, w.A, space, "web", 1, "")
+	pod := waitReadyPods(t, w.A, space, "web", 1)[0]
+	eventually(t, "the budget", func(ctx context.Context) (bool, string) {
+		found, err := w.A.Client.PolicyV1().PodDisruptionBudgets(space).Get(ctx, "web", metav1.GetOptions{})
+		return err == nil && found.Status.CurrentHealthy == 1 && found.Status.ObservedGeneration == found.Generation, errText(err)
+	})
+	evict := func() error {
+		return w.A.Client.CoreV1().Pods(space).EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: space}})
+	}
+	require.True(t, apierrors.IsTooManyRequests(evict()), "one is the least")
+	_, err = w.A.Client.AppsV1().Deployments(space).UpdateScale(t.Context(), "web",
+		&autoscalingv1.Scale{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: space}, Spec: autoscalingv1.ScaleSpec{Replicas: 2}}, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	waitReadyPods(t, w.A, space, "web", 2)
+	eventually(t, "the eviction", func(context.Context) (bool, string) {
+		err := evict()
+		return err == nil, errText(err)
+	})
+	waitGone(t, w, space, &pod)
+	waitReadyPods(t, w.A, space, "web", 2)
 }
 
 func changedMetadata(t *testing.T, w *World) {

@@ -67,6 +67,7 @@ spec:
     - {name: TWO, valueFrom: {secretKeyRef: {name: login, key: PASSWORD}}}
     - {name: THREE, valueFrom: {configMapKeyRef: {name: settings, key: nothing, optional: true}}}
     - {name: FOUR, valueFrom: {secretKeyRef: {name: nobody, key: nothing, optional: true}}}
+    - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
     - {name: SIZE, value: "over envFrom"}
     - {name: SENTENCE, value: "$(COLOR) for $(LOGIN_USER)"}
     volumeMounts:
@@ -76,7 +77,10 @@ spec:
     - {name: login, mountPath: /login}
     - {name: nobody, mountPath: /nobody}
     - {name: all, mountPath: /all}
+    - {name: scratch, mountPath: /mine, subPathExpr: "of-$(NAME)"}
+    - {name: scratch, mountPath: /scratch}
   volumes:
+  - {name: scratch, emptyDir: {}}
   - {name: settings, configMap: {name: settings}}
   - {name: some, configMap: {name: settings, defaultMode: 0400, items: [{key: COLOR, path: deep/color}, {key: SIZE, path: size, mode: 0640}]}}
   - {name: login, secret: {secretName: login, defaultMode: 0440}}
@@ -95,6 +99,7 @@ spec:
 		`echo "$ONE/$TWO/${THREE-unset}/${FOUR-unset}/$SENTENCE"`:              `blue/pa$$word $(USER)/unset/unset/blue for admin`,
 		"cat /settings/file.conf /etc/file.conf":                               "a = 1\na = 1",
 		"ls /settings /some /nobody":                                           "/nobody:\n\n/settings:\nCOLOR\nSIZE\nblob\nfile.conf\n\n/some:\ndeep\nsize",
+		"ls /scratch":                                                          "of-web",
 		"od -An -tx1 /settings/blob":                                           " 00 01 02 ff",
 		"cd /some/..data/; stat -c '%a %n' deep/color size":                    "400 deep/color\n640 size",
 		"cd /login/..data/; stat -c '%a %n' *; cat USER":                       "440 PASSWORD\n440 USER\nadmin",

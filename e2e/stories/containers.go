@@ -18,6 +18,7 @@ func containers() []Story {
 		{Name: "init containers and sidecars run in their order", Real: true, Run: initContainers},
 		{Name: "hooks and probes decide when a pod is ready", Real: true, Run: probes},
 		{Name: "a container that ends is started again, and the status says why it ended", Real: true, Run: restarts},
+		{Name: "a pod with a readiness gate is ready when its author says so", Run: readinessGate},
 		{Name: "a pod that runs too long is ended", Real: true, Run: deadline},
 	}
 }
@@ -81,6 +82,7 @@ func hostnames(t *testing.T, w *World) {
 	long := "a-name-that-is-much-longer-than-the-63-bytes-of-a-linux-hostname-and-goes-on"
 	for name, test := range map[string]struct{ manifest, want string }{
 		"chosen":    {`{name: chosen}, spec: {hostname: other, subdomain: group, `, "other"},
+		"qualified": {`{name: qualified}, spec: {hostname: a, subdomain: group, setHostnameAsFQDN: true, `, "a.group." + space + ".svc.cluster.local"},
 		"with dots": {`{name: with.dots}, spec: {`, "with.dots"},
 		"too long":  {`{name: ` + long + `}, spec: {`, strings.TrimRight(long[:63], "-")},
 	} {
@@ -223,4 +225,19 @@ spec: {activeDeadlineSeconds: 3600, containers: [{name: main, image: IMAGE, comm
 `)
 	patchPod(t, w.A, pod, `{"spec":{"activeDeadlineSeconds":1}}`)
 	waitPod(t, w.A, space, pod.Name, "is ended", func(pod *corev1.Pod) bool { return pod.Status.Reason == "DeadlineExceeded" })
+}
+
+func readinessGate(t *testing.T, w *World) {
+	space := namespace(t, w.A, "gate")
+	pod := createPod(t, w, w.A, space, `
+metadata: {name: gated}
+spec: {readinessGates: [{conditionType: example.com/warm}], containers: [{name: main, image: IMAGE}]}
+`)
+	waitPod(t, w.A, space, pod.Name, "has ready containers", func(pod *corev1.Pod) bool { return condition(pod, corev1.ContainersReady) == corev1.ConditionTrue })
+	for _, want := range []corev1.ConditionStatus{corev1.ConditionTrue, corev1.ConditionFalse} {
+		patchPod(t, w.A, pod, `{"status":{"conditions":[{"type":"example.com/warm","status":"`+string(want)+`"}]}}`, "status")
+		waitPod(t, w.A, space, pod.Name, "follows its gate: "+string(want), func(pod *corev1.Pod) bool {
+			return condition(pod, corev1.PodReady) == want && condition(pod, "example.com/warm") == want
+		})
+	}
 }

@@ -2,6 +2,7 @@ package stories
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +16,7 @@ func placement() []Story {
 	return []Story{
 		{Name: "a pod goes where its author wants it", Run: chosenNode},
 		{Name: "a pod that fits nowhere waits, and says so", Run: unschedulable},
+		{Name: "a gated pod is not placed before its gate is lifted", Run: schedulingGate},
 		{Name: "pods keep apart, or spread, as their author wants it", Run: apart},
 		{Name: "a priority class that the host does not know keeps no pod from running", Run: priority},
 		{Name: "a pod has the ports of its node that it asks for", Real: true, Run: hostPort},
@@ -70,6 +72,23 @@ metadata: {name: huge}
 spec: {containers: [{name: main, image: IMAGE, resources: {requests: {memory: 100Ti}}}]}
 `)
 	waitEvent(t, w.A, space, "huge", "FailedScheduling", "Insufficient memory")
+}
+
+func schedulingGate(t *testing.T, w *World) {
+	space := namespace(t, w.A, "gated")
+	node := nodeNames(t, w)[0]
+	pod := createPod(t, w, w.A, space, `
+metadata: {name: gated}
+spec: {schedulingGates: [{name: example.com/quota}], containers: [{name: main, image: IMAGE}]}
+`)
+	waitPod(t, w.A, space, pod.Name, "is gated", func(pod *corev1.Pod) bool {
+		return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonSchedulingGated
+		})
+	})
+	patchPod(t, w.A, pod, `{"spec":{"nodeSelector":{"kubernetes.io/hostname":"`+node+`"}}}`)
+	patchPod(t, w.A, pod, `{"spec":{"schedulingGates":[{"$patch":"delete","name":"example.com/quota"}]}}`)
+	require.Equal(t, node, waitPod(t, w.A, space, pod.Name, "is ready", isReady).Spec.NodeName)
 }
 
 func apart(t *testing.T, w *World) {

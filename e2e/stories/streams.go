@@ -169,26 +169,34 @@ func terminal(t *testing.T, w *World) {
 		t.Run(name, func(t *testing.T) {
 			command := kubectlCommand(t.Context(), w, w.A, space, "exec", "-it", "web", "--", "sh")
 			command.Env = append(os.Environ(), environment...)
-			screen, err := pty.StartWithSize(command, &pty.Winsize{Rows: 33, Cols: 99})
-			require.NoError(t, err)
-			defer func() { _ = screen.Close() }()
-			typed := make(chan string, 1)
-			go func() {
-				text, _ := io.ReadAll(screen) // ends with EIO
-				typed <- string(text)
-			}()
-			_, err = io.WriteString(screen, "until stty size | grep 33; do sleep 0.1; done; tty && hostname; exit 5\n")
-			require.NoError(t, err)
-			err = command.Wait()
-			shown := <-typed
-			var exit *exec.ExitError
-			require.ErrorAs(t, err, &exit, shown)
-			require.Equal(t, 5, exit.ExitCode(), shown)
+			shown, code := typeInto(t, command, "until stty size | grep 33; do sleep 0.1; done; tty && hostname; exit 5\n")
+			require.Equal(t, 5, code, shown)
 			require.Contains(t, shown, "33 99\r\n")
 			require.Contains(t, shown, "/dev/pts/")
 			require.Contains(t, shown, "\r\nweb\r\n")
 		})
 	}
+}
+
+// typeInto runs a command in a terminal of 33 lines and 99 columns, and types text.
+func typeInto(t *testing.T, command *exec.Cmd, text string) (shown string, code int) {
+	t.Helper()
+	screen, err := pty.StartWithSize(command, &pty.Winsize{Rows: 33, Cols: 99})
+	require.NoError(t, err)
+	defer func() { _ = screen.Close() }()
+	read := make(chan string, 1)
+	go func() {
+		data, _ := io.ReadAll(screen) // ends with EIO
+		read <- string(data)
+	}()
+	_, err = io.WriteString(screen, text)
+	require.NoError(t, err)
+	err = command.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return <-read, command.ProcessState.ExitCode()
 }
 
 func attach(t *testing.T, w *World) {
@@ -241,6 +249,11 @@ spec: {containers: [{name: main, image: `+agnhostImage+`, args: [netexec, --http
 	require.Equal(t, "web", shell(t, w.A, pod, "lens", "hostname"))
 	require.True(t, isReady(pod), "the others run on")
 	require.Zero(t, containerStatus(pod, "main").RestartCount)
+
+	typing := kubectlCommand(t.Context(), w, w.A, space, "debug", "-it", "web", "--image", w.Image, "--container", "eye", "--", "sh")
+	shown, code := typeInto(t, typing, "echo $((6 * 7)) in $(hostname); exit\n")
+	require.Zero(t, code, shown)
+	require.Contains(t, shown, "42 in web\r\n")
 
 	kubectl(t, w, w.A, space, "debug", "web", "--copy-to", "web-copy", "--set-image", "main="+w.Image, "--container", "main", "--", "sh", "-c", "echo copied; sleep 100000")
 	duplicate := waitPod(t, w.A, space, "web-copy", "runs", func(pod *corev1.Pod) bool { return containerStatus(pod, "main").State.Running != nil })

@@ -101,7 +101,9 @@ const twoTokens = `
 metadata: {name: holder}
 spec:
   serviceAccountName: robot
-  containers: [{name: main, image: IMAGE, volumeMounts: [{name: vault, mountPath: /vault}]}]
+  containers:
+  - {name: main, image: IMAGE, volumeMounts: [{name: vault, mountPath: /vault}]}
+  - {name: nobody, image: IMAGE, securityContext: {runAsUser: 65534, runAsGroup: 65534}, env: [{name: HOME, value: /tmp}]}
   volumes:
   - {name: vault, projected: {sources: [{serviceAccountToken: {path: vault-token, audience: vault, expirationSeconds: 600}}]}}
 `
@@ -173,6 +175,7 @@ func tokenInside(t *testing.T, w *World) {
 	// kubectl finds the API server by KUBERNETES_SERVICE_HOST, and trusts the CA beside
 	// the token.
 	require.Equal(t, "system:serviceaccount:"+space+":robot", shell(t, w.A, pod, "", "kubectl auth whoami -o jsonpath={.status.userInfo.username}"))
+	require.Equal(t, "system:serviceaccount:"+space+":robot", shell(t, w.A, pod, "nobody", "kubectl auth whoami -o jsonpath={.status.userInfo.username}"), "root is not needed to read it")
 	require.Equal(t, "holder", shell(t, w.A, pod, "", "kubectl get pods -o jsonpath={.items[*].metadata.name}"))
 	out, err := tryShell(t.Context(), w.A, pod, "", "kubectl get pods -n kube-system")
 	require.Error(t, err)
