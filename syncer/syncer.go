@@ -53,6 +53,7 @@ func New(options Options) (*Syncer, error) {
 		return nil, fmt.Errorf("host client: %w", err)
 	}
 	broadcaster := record.NewBroadcaster()
+	s := &Syncer{broadcaster: broadcaster}
 	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: engine.FieldManager})
 	e, err := engine.New(engine.Options{
 		Virtual: options.Virtual, Host: options.Host, Env: options.Env,
@@ -60,21 +61,20 @@ func New(options Options) (*Syncer, error) {
 		Recorder: recorder,
 		Metrics:  engine.NewMetrics(options.Registerer),
 		Workers:  options.Workers, Breaker: options.Breaker,
+		HostIsBack: func() { s.tokens.Retry() },
 	})
 	if err != nil {
 		broadcaster.Shutdown()
 		return nil, err
 	}
-	return &Syncer{
-		engine: e,
-		tokens: tokens.New(tokens.Options{
-			Virtual: virtual, Host: host,
-			Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
-			Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder,
-		}),
-		broadcaster: broadcaster,
-		sink:        &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")},
-	}, nil
+	s.engine = e
+	s.tokens = tokens.New(tokens.Options{
+		Virtual: virtual, Host: host,
+		Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
+		Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder,
+	})
+	s.sink = &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")}
+	return s, nil
 }
 
 // Name of the component.

@@ -45,20 +45,22 @@ func newClient(config *rest.Config, kind resource.Kind) (*client, error) {
 	return &client{kind: kind, rest: restClient}, nil
 }
 
-func (c *client) listWatch(namespace string, selector labels.Selector) *cache.ListWatch {
-	narrow := func(options *metav1.ListOptions) { options.LabelSelector = selector.String() }
-	list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-		narrow(&options)
+// listWatch is for an informer. It outlasts outages, and calls back when one is over.
+func (c *client) listWatch(namespace string, selector labels.Selector, back func()) *cache.ListWatch {
+	request := func(options metav1.ListOptions) *rest.Request {
+		options.LabelSelector = selector.String()
 		return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.kind.Resource.Resource).
-			VersionedParams(&options, scheme.ParameterCodec).Do(ctx).Get()
+			VersionedParams(&options, scheme.ParameterCodec)
 	}
-	watch := func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-		options.Watch = true
-		narrow(&options)
-		return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.kind.Resource.Resource).
-			VersionedParams(&options, scheme.ParameterCodec).Watch(ctx)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return persistent(ctx, back, func(ctx context.Context) (runtime.Object, error) { return request(options).Do(ctx).Get() })
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.Watch = true
+			return persistent(ctx, back, func(ctx context.Context) (watch.Interface, error) { return request(options).Watch(ctx) })
+		},
 	}
-	return &cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: watch}
 }
 
 func (c *client) get(ctx context.Context, key resource.Key) (resource.Object, error) {

@@ -32,6 +32,8 @@ type Options struct {
 	Workers int
 	Breaker Breaker
 	Now     func() time.Time // nil: time.Now
+	// HostIsBack is called when the host answers again after it had not. Nil: nothing.
+	HostIsBack func()
 }
 
 // Engine syncs the kinds of one tenant.
@@ -67,7 +69,7 @@ func New(options Options) (*Engine, error) {
 		references: newReferences(), breaker: newBreaker(options.Breaker, options.Metrics.reportHeld),
 	}
 	for _, kind := range options.Kinds {
-		synced, err := newSyncedKind(kind, options)
+		synced, err := newSyncedKind(kind, options, e.hostIsBack)
 		if err != nil {
 			return nil, fmt.Errorf("syncer: %s: %w", kind.Name, err)
 		}

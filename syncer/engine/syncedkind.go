@@ -19,12 +19,13 @@ type syncedKind struct {
 	virtual, host                 *client
 	virtualInformer, hostInformer cache.SharedIndexInformer // nil where the kind has none
 	queue                         queue
+	troubled                      troubled
 
 	mu   sync.Mutex
 	seen map[types.UID]struct{} // virtual UIDs whose host object the host cache has held
 }
 
-func newSyncedKind(kind resource.Kind, options Options) (*syncedKind, error) {
+func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKind, error) {
 	k := &syncedKind{Kind: kind, seen: map[types.UID]struct{}{}}
 	var err error
 	if k.virtual, err = newClient(options.Virtual, kind); err != nil {
@@ -34,7 +35,7 @@ func newSyncedKind(kind resource.Kind, options Options) (*syncedKind, error) {
 		return nil, fmt.Errorf("host side: %w", err)
 	}
 	if !kind.Unsynced {
-		k.virtualInformer, err = newInformer(k.virtual, "", labels.Everything())
+		k.virtualInformer, err = newInformer(k.virtual, "", labels.Everything(), func() {})
 		if err != nil {
 			return nil, err
 		}
@@ -43,18 +44,18 @@ func newSyncedKind(kind resource.Kind, options Options) (*syncedKind, error) {
 	case kind.Direction == resource.ReadOnly:
 	case kind.Direction == resource.ToHost:
 		ours := labels.SelectorFromSet(labels.Set{resource.LabelTenant: options.Env.Tenant})
-		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, ours)
+		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, ours, back)
 	case kind.Namespaced:
-		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, labels.Everything())
+		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, labels.Everything(), back)
 	default:
-		k.hostInformer, err = newInformer(k.host, "", labels.Everything())
+		k.hostInformer, err = newInformer(k.host, "", labels.Everything(), back)
 	}
 	k.queue = newQueue(k.urgent)
 	return k, err
 }
 
-func newInformer(c *client, namespace string, selector labels.Selector) (cache.SharedIndexInformer, error) {
-	informer := cache.NewSharedIndexInformer(c.listWatch(namespace, selector), c.kind.New(), 0,
+func newInformer(c *client, namespace string, selector labels.Selector, back func()) (cache.SharedIndexInformer, error) {
+	informer := cache.NewSharedIndexInformer(c.listWatch(namespace, selector, back), c.kind.New(), 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	// Both are as large as the object itself, and no translation reads them.
 	err := informer.SetTransform(func(in any) (any, error) {

@@ -38,9 +38,13 @@ func (e *Engine) workOn(ctx context.Context, kind *syncedKind, key resource.Key)
 	defer cancel()
 	again, err := e.sync(attempt, kind, key)
 	e.options.Metrics.latency.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
+	if err == nil {
+		kind.troubled.Remove(key)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil: // stopping
 	case err != nil:
+		kind.troubled.Add(key)
 		kind.queue.AddRateLimited(key)
 		if !isOutcome(err) {
 			e.options.Metrics.errors.WithLabelValues(kind.Name).Inc()

@@ -44,6 +44,7 @@ type Controller struct {
 	options Options
 	queue   workqueue.TypedRateLimitingInterface[resource.Key]
 	written *written
+	retry   chan struct{}
 }
 
 // New makes a controller and connects nothing yet. It can Run once.
@@ -60,7 +61,7 @@ func New(options Options) *Controller {
 	if options.Recorder == nil {
 		options.Recorder = &record.FakeRecorder{}
 	}
-	return &Controller{options: options, written: newWritten()}
+	return &Controller{options: options, written: newWritten(), retry: make(chan struct{}, 1)}
 }
 
 // Run keeps tokens until ctx ends and all its goroutines have ended. It writes nothing
@@ -88,7 +89,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	for range c.options.Workers {
 		workers.Go(func() { c.work(ctx) })
 	}
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-c.retry:
+			c.retryAll()
+		}
+	}
 	c.queue.ShutDown()
 	workers.Wait()
 	return nil
@@ -124,6 +131,24 @@ func (c *Controller) podChanged(pod *corev1.Pod) {
 func (c *Controller) secretChanged(secret *corev1.Secret) {
 	if key, ok := resource.VirtualKey(secret); ok && resource.IsOurs(c.options.Env(), resources.TokensKind, secret) {
 		c.queue.Add(key)
+	}
+}
+
+// Retry asks for another look at every pod, soon and whatever its back-off: the host was
+// away and is back, and pods wait for their tokens.
+func (c *Controller) Retry() {
+	select {
+	case c.retry <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+func (c *Controller) retryAll() {
+	for _, item := range c.options.Pods.GetStore().List() {
+		if pod, ok := item.(*corev1.Pod); ok {
+			c.queue.Forget(resource.KeyOf(pod))
+			c.podChanged(pod)
+		}
 	}
 }
 

@@ -77,8 +77,12 @@ func (c *Controller) make(ctx context.Context, env resource.Env, pod *corev1.Pod
 		}
 	}
 	if namesake != nil {
-		want.UID, want.ResourceVersion = namesake.UID, namesake.ResourceVersion
-		made, err = secrets.Update(ctx, want, metav1.UpdateOptions{FieldManager: fieldManager})
+		// Made anew: a patch would leave keys of the namesake, and the process has no
+		// right to update.
+		if err := c.drop(ctx, namesake); err != nil {
+			return 0, err
+		}
+		made, err = secrets.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write host secret of tokens %s: %w", want.Name, err)

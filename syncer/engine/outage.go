@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// knock is how often a host that does not answer is tried again. An informer's own
+// back-off would grow to half a minute and go on after the host is back.
+const knock = time.Second
+
+// persistent calls ask until it is answered, be it by an error of the API, or ctx ends.
+// It calls back once the host has answered after it had not.
+func persistent[T any](ctx context.Context, back func(), ask func(context.Context) (T, error)) (T, error) {
+	for away := false; ; away = true {
+		out, err := ask(ctx)
+		if answered(err) || ctx.Err() != nil {
+			if away && err == nil {
+				back()
+			}
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(knock):
+		}
+	}
+}
+
+// answered reports whether a request reached an API server that was able to say something.
+func answered(err error) bool {
+	if err == nil {
+		return true
+	}
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && !apierrors.IsServiceUnavailable(err)
+}
+
+// troubled are the keys of a kind whose last attempt failed.
+type troubled struct {
+	mu   sync.Mutex
+	keys map[resource.Key]struct{}
+}
+
+func (t *troubled) Add(key resource.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.keys == nil {
+		t.keys = map[resource.Key]struct{}{}
+	}
+	t.keys[key] = struct{}{}
+}
+
+func (t *troubled) Remove(key resource.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.keys, key)
+}
+
+// Take returns all keys and forgets them.
+func (t *troubled) Take() []resource.Key {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]resource.Key, 0, len(t.keys))
+	for key := range t.keys {
+		out = append(out, key)
+	}
+	t.keys = nil
+	return out
+}
+
+// hostIsBack looks again, at once, at everything that failed while the host was away.
+func (e *Engine) hostIsBack() {
+	for _, kind := range e.order {
+		for _, key := range kind.troubled.Take() {
+			kind.queue.Forget(key)
+			kind.queue.Add(key)
+		}
+	}
+	if e.options.HostIsBack != nil {
+		e.options.HostIsBack()
+	}
+}
