@@ -40,6 +40,15 @@ const stopTimeout = 10 * time.Second
 // settleAfter is when the controllers' first round is over, and its garbage can go.
 const settleAfter = 20 * time.Second
 
+const (
+	// applyPatience is how long a start waits for what the host misses: seconds may pass
+	// between a write and its effect, and a container that fails is backed off for longer.
+	applyPatience = 3 * time.Second
+	// outagePatience is how long it waits for a host that does not answer at all.
+	outagePatience = time.Minute
+	checkInterval  = 200 * time.Millisecond
+)
+
 // syncerUser is who the syncer is to the tenant's API and in its audit log.
 const syncerUser = "nestling:syncer"
 
@@ -150,12 +159,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		if s.host, err = kubernetes.NewForConfig(s.hostConfig); err != nil {
 			return err
 		}
-		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, hostclient.Needs{
-			Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
-			Anchor: s.names.Anchor(), Service: s.config.Host.Service,
-			Required: deploy.Rules(s.config.Host.Namespace), Role: s.config.Tenant,
-			Optional: deploy.ClusterRules(),
-		})
+		found, err := s.checkHost(ctx)
 		if err != nil {
 			return err
 		}
@@ -171,6 +175,33 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		}
 		return nil
 	})
+}
+
+// checkHost gives a host some time that does not answer, and a little to one that misses
+// something: what was applied a moment ago may not have reached the host's authorizer.
+func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
+	needs := hostclient.Needs{
+		Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
+		Anchor: s.names.Anchor(), Service: s.config.Host.Service,
+		Required: deploy.Rules(s.config.Host.Namespace), Role: s.config.Tenant,
+		Optional: deploy.ClusterRules(),
+	}
+	for start := time.Now(); ; {
+		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, needs)
+		patience := applyPatience
+		var unreachable *hostclient.UnreachableError
+		if errors.As(err, &unreachable) {
+			patience = outagePatience
+		}
+		if err == nil || time.Since(start) >= patience {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(checkInterval):
+		}
+	}
 }
 
 func (s *server) runPKI(ctx context.Context, ready func()) error {
