@@ -46,7 +46,6 @@ spec:
 	require.NoError(t, err)
 	defer func() { _ = stream.Close() }()
 	require.NoError(t, w.A.Client.CoreV1().Pods(space).Delete(t.Context(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(20))}))
-	waitEvent(t, w.A, space, pod.Name, "Killing", "Stopping container main")
 	said, err := io.ReadAll(stream)
 	require.NoError(t, err)
 	require.Equal(t, "hook\ntold to end\nends\n", string(said))
