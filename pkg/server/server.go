@@ -44,6 +44,9 @@ const (
 	// applyPatience is how long a start waits for what the host misses: seconds may pass
 	// between a write and its effect, and a container that fails is backed off for longer.
 	applyPatience = 3 * time.Second
+	// optionalPatience is the same for rights that can be done without: those without
+	// them pay it at every start.
+	optionalPatience = 400 * time.Millisecond
 	// outagePatience is how long it waits for a host that does not answer at all.
 	outagePatience = time.Minute
 	checkInterval  = 200 * time.Millisecond
@@ -190,10 +193,15 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, needs)
 		patience := applyPatience
 		var unreachable *hostclient.UnreachableError
-		if errors.As(err, &unreachable) {
+		switch {
+		case errors.As(err, &unreachable):
 			patience = outagePatience
+		case err == nil && len(found.Missing) > 0:
+			patience = optionalPatience
+		case err == nil:
+			patience = 0
 		}
-		if err == nil || time.Since(start) >= patience {
+		if time.Since(start) >= patience {
 			return found, err
 		}
 		select {
