@@ -71,7 +71,7 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 		}
 		how.flags = append(how.flags, "--config", file)
 	}
-	manifests, err := run(exec.CommandContext(ctx, i.binary, append([]string{"manifests", name, "-n", hostNamespace}, how.flags...)...))
+	manifests, err := run(exec.CommandContext(ctx, i.binary, append([]string{"manifests", name, "-n", hostNamespace, "--image", node.ProductImage}, how.flags...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (i *installer) volume(ctx context.Context, name string) error {
 		return err
 	}
 	_, err := i.client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "stories-"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "stories-", Labels: map[string]string{"volume": localClass}},
 		Spec: corev1.PersistentVolumeSpec{
 			StorageClassName:              localClass,
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")},
@@ -166,12 +166,32 @@ func (i *installer) uninstall(ctx context.Context, name string) error {
 	return err
 }
 
+// leave empties a node that is kept.
+func (i *installer) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
+	defer cancel()
+	for _, name := range []string{tenantA, tenantB, tenantC} {
+		if _, err := os.Stat(i.manifests(name)); err != nil {
+			continue // it never came so far
+		}
+		if err := i.uninstall(ctx, name); err != nil {
+			return err
+		}
+	}
+	_, err := run(i.host.Kubectl(ctx, "delete", "namespace/"+hostNamespace))
+	if err == nil {
+		_, err = run(i.host.Kubectl(ctx, "delete", "persistentvolumes", "--selector", "volume="+localClass))
+	}
+	return err
+}
+
 // collect keeps what the tenants' processes have said.
 func (i *installer) collect(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_ = os.RemoveAll(dir)
-	_ = os.MkdirAll(dir, 0o755)
+	if os.RemoveAll(dir) != nil || os.MkdirAll(dir, 0o755) != nil {
+		return // it is for people, and no test depends on it
+	}
 	for _, name := range []string{tenantA, tenantB} {
 		for suffix, flags := range map[string][]string{".log": nil, ".previous.log": {"--previous"}} {
 			args := append([]string{"-n", hostNamespace, "logs", name + "-0"}, flags...)

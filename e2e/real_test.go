@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/e2e/image"
@@ -49,12 +50,19 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	client := clientOf(t, hostConfig)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: hostNamespace}}
 	_, err = client.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{})
-	require.NoError(t, err)
+	if !apierrors.IsAlreadyExists(err) { // on a kept node, after a run that was cut off
+		require.NoError(t, err)
+	}
 	installer := &installer{
 		host: host, client: client, binary: binary, dir: t.TempDir(), volumes: volumes,
 		report: newFigures(t, root, "real").report,
 	}
-	t.Cleanup(func() { installer.collect(filepath.Join(root, ".cache", nodeName+"-tenants")) })
+	t.Cleanup(func() {
+		installer.collect(filepath.Join(root, ".cache", nodeName+"-tenants"))
+		if os.Getenv(node.KeptNode) != "" {
+			require.NoError(t, installer.leave())
+		}
+	})
 
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())

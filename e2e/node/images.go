@@ -19,12 +19,12 @@ const (
 	AgnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 	// ToolsImage has a shell with busybox's tools, curl, agnhost and kubectl; it sleeps.
 	ToolsImage = "nestling.dev/e2e/tools:1"
-	// ProductImage is what `make image` makes and the rendered manifests name.
+	// ProductImage is that of the tests: no release has its tag.
 	ProductImage = "nestling.dev/nestling:dev"
 )
 
 // Product describes the product's image: the static binary and nothing else. `make
-// image` writes the same with scripts/mkimage.
+// image` writes the same under the release's name, with scripts/mkimage.
 func Product(binary string) image.Image {
 	return image.Image{
 		Name: ProductImage, Entrypoint: []string{"/nestling"}, User: "65532:65532",

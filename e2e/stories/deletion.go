@@ -60,7 +60,7 @@ func gracefulDeletion(t *testing.T, w *World) {
 
 func shorterGrace(t *testing.T, w *World) {
 	space := namespace(t, w.A, "shorter")
-	pod := stubborn(t, w, space, "slow", "100", "100")
+	pod := stubborn(t, w, space, "slow", "15", "30")
 	pods := w.A.Client.CoreV1().Pods(space)
 	require.NoError(t, pods.Delete(t.Context(), pod.Name, metav1.DeleteOptions{}))
 	eventually(t, "the deletion on the host", func(ctx context.Context) (bool, string) {
@@ -75,9 +75,8 @@ func shorterGrace(t *testing.T, w *World) {
 		}
 		return err == nil && host.DeletionGracePeriodSeconds != nil && *host.DeletionGracePeriodSeconds <= 2, errText(err)
 	})
-	if w.Real { // a simulated node takes the time that the annotation says
-		waitGone(t, w, space, pod)
-	}
+	// A kubelet that has begun to wait does not look again, on any cluster.
+	waitGone(t, w, space, pod)
 }
 
 func forcedDeletion(t *testing.T, w *World) {

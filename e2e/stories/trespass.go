@@ -207,10 +207,12 @@ spec: {containers: [{name: main, image: IMAGE}]}
 		requireRefused("POST", path+"/attach", "container", parts[2], "stdout", "true")
 		requireRefused("POST", path+"/portforward", "ports", "8443")
 	}
+	requireOnlyItself(t, w)
 }
 
-// guessedNames makes a pod whose namespace and name are those of a host pod.
-func guessedNames(t *testing.T, w *World) {
+// requireOnlyItself makes a pod whose namespace and name are those of a host pod.
+func requireOnlyItself(t *testing.T, w *World) {
+	t.Helper()
 	namespaceNamed(t, w.A, w.HostNamespace)
 	pod := runPod(t, w, w.A, w.HostNamespace, `
 metadata: {name: `+w.B.Name+`-0}
