@@ -105,9 +105,9 @@ spec:
 				mu.Lock()
 				if made != nil {
 					acknowledged[made.Name] = made.UID
-				}
-				if len(acknowledged) == some {
-					close(enough)
+					if len(acknowledged) == some {
+						close(enough)
+					}
 				}
 				mu.Unlock()
 			}
