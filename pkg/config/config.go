@@ -129,7 +129,8 @@ const (
 
 // Runtime is the Go runtime.
 type Runtime struct {
-	// GOGC is how much the heap may grow, in percent of the live heap, before a collection.
+	// GOGC is how much the heap may grow at rest, in percent of the live heap, before a
+	// collection. In a burst it may grow four times as much.
 	GOGC int `json:"gogc,omitempty"`
 }
 
@@ -158,6 +159,6 @@ func Default() *Config {
 		},
 		Nodes: Nodes{Mirror: MirrorAuto},
 		// Measured on an idle control plane: 200 MB anonymous at Go's 100, 167 MB at 50, 149 MB at 25.
-		Runtime: Runtime{GOGC: 50},
+		Runtime: Runtime{GOGC: 25},
 	}
 }

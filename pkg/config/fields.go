@@ -81,7 +81,7 @@ func fields(c *Config) []Field {
 		{Path: "nodes.mirror", Flag: "nodes-mirror", value: text(&c.Nodes.Mirror),
 			Usage: "which host nodes the tenant sees: all, used (those that run its pods), or auto (all where permitted)"},
 		{Path: "runtime.gogc", Flag: "gogc", value: integer(&c.Runtime.GOGC),
-			Usage: "growth of the heap, in percent, before Go collects garbage"},
+			Usage: "growth of the heap at rest, in percent, before Go collects garbage"},
 		{Path: "log.verbosity", Flag: "verbosity", Short: "v", value: integer(&c.Log.Verbosity),
 			Usage: "log level, 0 to 10"},
 	}

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,9 +36,6 @@ import (
 
 // stopTimeout bounds the whole ordered stop. The StatefulSet grants 15 s.
 const stopTimeout = 10 * time.Second
-
-// settleAfter is when the controllers' first round is over, and its garbage can go.
-const settleAfter = 20 * time.Second
 
 const (
 	// applyPatience is how long a start waits for what the host misses: seconds may pass
@@ -79,7 +76,11 @@ type server struct {
 // one component is returned after the others have been stopped.
 func Run(ctx context.Context, completed config.Completed) error {
 	start := time.Now()
-	debug.SetGCPercent(completed.Runtime.GOGC)
+	pacing, stopPacing := context.WithCancel(ctx)
+	var pacer sync.WaitGroup
+	pacer.Go(func() { keepPace(pacing, completed.Runtime.GOGC) })
+	defer pacer.Wait()
+	defer stopPacing()
 	if err := controlplane.SetGlobals(controlplane.Globals{Verbosity: completed.Log.Verbosity}); err != nil {
 		return err
 	}
@@ -104,7 +105,6 @@ func Run(ctx context.Context, completed config.Completed) error {
 		lifecycle.New("controller-manager", s.runControllerManager),
 		lifecycle.New("syncer", s.runSyncer),
 	}
-	components = append(components, lifecycle.New("ready", settle))
 	return lifecycle.Run(ctx, components, lifecycle.Options{
 		StopTimeout: stopTimeout,
 		Observe: func(name string, phase lifecycle.Phase, took time.Duration) {
@@ -114,19 +114,6 @@ func Run(ctx context.Context, completed config.Completed) error {
 			logger.Info("Component", "name", name, "phase", phase, "took", took.Round(time.Millisecond), "since", time.Since(start).Round(time.Millisecond))
 		},
 	})
-}
-
-// settle gives back what the start has used and the running process does not need: about
-// a quarter of the heap, which Go would otherwise keep for minutes.
-func settle(ctx context.Context, ready func()) error {
-	ready()
-	select {
-	case <-time.After(settleAfter):
-		debug.FreeOSMemory()
-		<-ctx.Done()
-	case <-ctx.Done():
-	}
-	return nil
 }
 
 // checkAddress finds out whether the API will be able to listen.
