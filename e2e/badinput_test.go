@@ -78,12 +78,6 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 			arrange: func(*testing.T, *serving) []string {
 				return []string{"--tenant=no-exec", "--host-kubeconfig=" + noExec.kubeconfig}
 			}},
-		"a host that does not answer": {code: exitFailure, want: "host: API server https://127.0.0.1:1 does not answer",
-			arrange: func(t *testing.T, s *serving) []string {
-				file := filepath.Join(s.dir, "silent.kubeconfig")
-				require.NoError(t, writeKubeconfig(file, &rest.Config{Host: "https://127.0.0.1:1"}))
-				return []string{"--host-kubeconfig=" + file}
-			}},
 		"a data directory of another tenant": {code: exitFailure, want: "belongs to " + w.HostNamespace + "/somebody, not to " + w.HostNamespace + "/bad-input", late: true,
 			arrange: func(t *testing.T, s *serving) []string {
 				s.write(t, "etcd/owner", w.HostNamespace+"/somebody\n")
@@ -114,6 +108,7 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 			}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // those that are the host's fault wait a few seconds for it
 			s := good.in(t)
 			flags := test.arrange(t, s)
 			before := s.everything(t)
