@@ -104,6 +104,9 @@ func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool
 		}
 		return
 	}
+	if gone && kind.Mortal {
+		kind.departed.Add(cached(kind.virtualInformer, key), object, e.options.Now())
+	}
 	if !gone {
 		kind.sawHost(object)
 	} else if cached(kind.virtualInformer, key) == nil {

@@ -20,6 +20,7 @@ type syncedKind struct {
 	virtualInformer, hostInformer cache.SharedIndexInformer // nil where the kind has none
 	queue                         queue
 	troubled                      troubled
+	departed                      departed // of Mortal kinds
 
 	mu   sync.Mutex
 	seen map[types.UID]struct{} // virtual UIDs whose host object the host cache has held

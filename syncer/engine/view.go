@@ -49,6 +49,14 @@ func (v view) Host(plural, name string) resource.Object {
 	return cached(kind.hostInformer, key)
 }
 
+func (v view) Departed(plural, name string) (virtual, host resource.Object) {
+	kind, ok := v.engine.kinds[plural]
+	if !ok {
+		return nil, nil
+	}
+	return kind.departed.Get(name, v.engine.options.Now())
+}
+
 func (v view) Referenced(plural string, key resource.Key) bool {
 	return v.engine.references.Has(resource.Ref{Resource: plural, Key: key})
 }

@@ -58,6 +58,9 @@ type View interface {
 	// Host is an object of ours in the host namespace by its host name, nil if there is none.
 	// For cluster-scoped resources it is the host's.
 	Host(resource, name string) Object
+	// Departed is an object of ours that has left the host a short while ago, and its
+	// virtual object as it was then: what is told of them may come late. Nil: unknown.
+	Departed(resource, name string) (virtual, host Object)
 	// Referenced reports whether any virtual object refers to key, by its kind's Refs.
 	Referenced(resource string, key Key) bool
 	// Created reports whether this process made the host object of the virtual object

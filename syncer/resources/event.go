@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"nestling.dev/nestling/syncer/naming"
 	"nestling.dev/nestling/syncer/resource"
 )
 
@@ -116,6 +117,9 @@ func virtualReference(env resource.Env, host corev1.ObjectReference) (corev1.Obj
 		return corev1.ObjectReference{}, false
 	}
 	object := env.View.Host(plural(host), host.Name)
+	if object == nil {
+		_, object = env.View.Departed(plural(host), host.Name)
+	}
 	if object == nil || !resource.IsOurs(env, host.Kind, object) || host.UID != "" && host.UID != object.GetUID() {
 		return corev1.ObjectReference{}, false
 	}
@@ -139,7 +143,7 @@ func injected(env resource.Env, object corev1.ObjectReference) bool {
 	if object.Kind != "Pod" || !ok {
 		return false
 	}
-	pod, ok := env.View.Virtual("pods", resource.Key{Namespace: object.Namespace, Name: object.Name}).(*corev1.Pod)
+	pod, ok := virtualPod(env, object)
 	if !ok {
 		return false
 	}
@@ -151,10 +155,22 @@ func injected(env resource.Env, object corev1.ObjectReference) bool {
 
 // eventMessage is a host event's message in the tenant's words.
 func eventMessage(env resource.Env, object corev1.ObjectReference, message string) string {
-	pod, ok := env.View.Virtual("pods", resource.Key{Namespace: object.Namespace, Name: object.Name}).(*corev1.Pod)
+	pod, ok := virtualPod(env, object)
 	if !ok || object.Kind != "Pod" {
 		// Not a pod, or one that is gone already: only its own name can be known.
 		pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name, UID: object.UID}}
 	}
 	return VirtualText(env, pod, message)
+}
+
+// virtualPod is the virtual pod of a reference: the one that is there, which may be a
+// namesake's successor with much the same names, or what is remembered of one that left.
+func virtualPod(env resource.Env, object corev1.ObjectReference) (*corev1.Pod, bool) {
+	key := resource.Key{Namespace: object.Namespace, Name: object.Name}
+	if pod, ok := env.View.Virtual("pods", key).(*corev1.Pod); ok {
+		return pod, true
+	}
+	virtual, _ := env.View.Departed("pods", naming.Host(env.Tenant, key.Namespace, key.Name))
+	pod, ok := virtual.(*corev1.Pod)
+	return pod, ok
 }

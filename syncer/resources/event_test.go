@@ -85,3 +85,32 @@ func TestWhereEventsGo(t *testing.T) {
 		})
 	}
 }
+
+func TestALateEventFindsItsPodThatLeft(t *testing.T) {
+	t.Parallel()
+	left := hostPod("web-0", "identity-1")
+	world := &golden.World{
+		LeftHost: []resource.Object{left},
+		LeftVirtual: []resource.Object{&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web-0"},
+			Spec: corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+				Secret: &corev1.SecretVolumeSource{SecretName: "credentials"},
+			}}}},
+		}},
+	}
+	event := eventAbout(left, ".late")
+	secret := naming.Host("team-a", "default", "credentials")
+	event.Message = "MountVolume.SetUp failed for volume \"v\": secret \"" + secret + "\" not found"
+	env := golden.Env(world)
+	key, ok := resources.Events().VirtualKey(env, event)
+	if want := (resource.Key{Namespace: "default", Name: "web-0.late"}); !ok || key != want {
+		t.Fatalf("goes to %v (%v), want %v", key, ok, want)
+	}
+	virtual, err := resources.Events().ToVirtual(env, event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(`MountVolume.SetUp failed for volume "v": secret "credentials" not found`, virtual.(*corev1.Event).Message); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+}

@@ -55,6 +55,8 @@ type World struct {
 	HostObjects    []resource.Object
 	References     map[string]bool // "configmaps/ns/name"
 	Made           map[types.UID]bool
+	// LeftVirtual and LeftHost have departed a moment ago.
+	LeftVirtual, LeftHost []resource.Object
 }
 
 func (w *World) Virtual(plural string, key resource.Key) resource.Object {
@@ -73,6 +75,15 @@ func (w *World) VirtualList(plural, namespace string) []resource.Object {
 
 func (w *World) Host(plural, name string) resource.Object {
 	return find(w.HostObjects, plural, func(o resource.Object) bool { return o.GetName() == name })
+}
+
+func (w *World) Departed(plural, name string) (virtual, host resource.Object) {
+	host = find(w.LeftHost, plural, func(o resource.Object) bool { return o.GetName() == name })
+	if host == nil {
+		return nil, nil
+	}
+	key, _ := resource.VirtualKey(host)
+	return find(w.LeftVirtual, plural, func(o resource.Object) bool { return resource.KeyOf(o) == key }), host
 }
 
 func (w *World) Referenced(plural string, key resource.Key) bool {
