@@ -51,7 +51,7 @@ test: build ## Run all tests that need no root: units, and the stories on a simu
 e2e: ## Run the stories on a real node of this machine (needs root)
 	$(if $(filter-out 0,$(shell id -u)),$(error real nodes need root: namespaces, mounts and cgroups))
 	@$(MAKE) build image
-	NESTLING_E2E=1 go test -count 1 -timeout 40m -v $(TESTFLAGS) ./e2e/...
+	NESTLING_E2E=1 go test -count 1 -p 1 -timeout 40m -v $(TESTFLAGS) ./e2e/...
 
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node
