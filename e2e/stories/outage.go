@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -75,6 +76,7 @@ spec: {containers: [{name: main, image: IMAGE, command: IDLE}]}
 	require.NoError(t, w.StartHostAPI(ctx))
 	started = true
 	back := time.Now()
+	reachable := reachableForPods(t, w)
 	asked, failures := asking.stop()
 	require.Empty(t, failures, "the tenant's API was asked %d times", asked)
 
@@ -91,13 +93,42 @@ spec: {containers: [{name: main, image: IMAGE, command: IDLE}]}
 		return apierrors.IsNotFound(err), errText(err)
 	})
 	waitGone(t, w, space, doomed)
-	w.Report(fmt.Sprintf("Host API away for %.0f s: the tenant's API answered %d of %d requests; after the host API was ready again, pods made meanwhile were on the host within %.0f s, ready there within %.0f s, and ready in the tenant within %.1f s",
-		back.Sub(away).Seconds(), asked-len(failures), asked,
-		latest(t, w, pods, func(host *corev1.Pod) time.Time { return host.CreationTimestamp.Time }).Sub(back).Seconds(),
-		latest(t, w, pods, readySince).Sub(back).Seconds(), caughtUp.Sub(back).Seconds()))
+	since := func(at time.Time) float64 { return at.Sub(back).Seconds() }
+	w.Report(fmt.Sprintf("Host API away for %.0f s: the tenant's API answered %d of %d requests. After the host API was ready again, its Service answered pods within %.0f s; pods made meanwhile were on the host within %.0f s, ready there within %.0f s, and ready in the tenant within %.1f s",
+		back.Sub(away).Seconds(), asked-len(failures), asked, since(<-reachable),
+		since(latest(t, w, pods, func(host *corev1.Pod) time.Time { return host.CreationTimestamp.Time })),
+		since(latest(t, w, pods, readySince)), since(caughtUp)))
 	requireAgreement(t, w, space)
 	calm.requireUntouched(t)
 	requireNoRestart(t, w, w.A.Name, restarts)
+}
+
+// reachableForPods tells when the host's API answers behind its Service: after an
+// outage, the host's own kube-proxy may take longer than we do.
+func reachableForPods(t *testing.T, w *World) <-chan time.Time {
+	t.Helper()
+	out := make(chan time.Time, 1)
+	if !w.Real { // nothing plays Services there
+		out <- time.Now()
+		return out
+	}
+	service, err := w.Host.CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "kubernetes", metav1.GetOptions{})
+	require.NoError(t, err)
+	config := rest.CopyConfig(w.HostConfig)
+	config.Host, config.Timeout = "https://"+service.Spec.ClusterIP+":443", time.Second
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	go func() {
+		defer close(out)
+		_ = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+			if client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() != nil {
+				return false, nil
+			}
+			out <- time.Now()
+			return true, nil
+		})
+	}()
+	return out
 }
 
 // latest of the host pods' times, to the second that objects have.

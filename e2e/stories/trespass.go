@@ -221,7 +221,10 @@ spec: {containers: [{name: nestling, image: IMAGE, command: [sh, -c, "echo only 
 	host := hostPodOf(t, w, w.A, pod)
 	require.NotEqual(t, pod.Name, host.Name)
 	if w.Real {
-		require.Equal(t, "only myself\n", logs(t, w.A, pod, corev1.PodLogOptions{}))
+		eventually(t, "its own log", func(context.Context) (bool, string) {
+			said := logs(t, w.A, pod, corev1.PodLogOptions{})
+			return said == "only myself\n", said
+		})
 		require.Equal(t, pod.Name, shell(t, w.A, pod, "", "hostname"))
 	}
 }

@@ -68,7 +68,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), tokens(), streams(), tenancy(), hostside(), crash(), removal()} {
+	for _, part := range [][]Story{workloads(), configuration(), tokens(), streams(), tenancy(), hostside(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all
