@@ -42,15 +42,18 @@ type installer struct {
 
 // setup is a way to run a tenant.
 type setup struct {
+	words    string
 	flags    []string
 	volume   bool
 	rotateAt float64 // 0 is the default
 }
 
-func persistent() setup { return setup{flags: []string{"--storage-class", localClass}, volume: true} }
+func persistent() setup {
+	return setup{words: "on a volume", flags: []string{"--storage-class", localClass}, volume: true}
+}
 
 func ephemeral(rotateAt float64) setup {
-	return setup{flags: []string{"--ephemeral"}, rotateAt: rotateAt}
+	return setup{words: "ephemeral", flags: []string{"--ephemeral"}, rotateAt: rotateAt}
 }
 
 // install applies the manifests, and reports how long it took from then until
@@ -96,7 +99,7 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 		return nil, fmt.Errorf("tenant %s does not answer: %w", name, err)
 	}
 	i.report(fmt.Sprintf("From kubectl apply of %s's manifests (%s) to kubectl get namespaces: %.1f s (applied after %.1f s, kubeconfig written after %.1f s)",
-		name, strings.Join(how.flags[:1], " "), time.Since(begin).Seconds(), applied.Seconds(), written.Seconds()))
+		name, how.words, time.Since(begin).Seconds(), applied.Seconds(), written.Seconds()))
 	return out, i.usable(ctx, out)
 }
 
