@@ -22,7 +22,7 @@ func TestBenchRealNode(t *testing.T) {
 		t.Skipf("no real node here: %v", err)
 	}
 	root, binary := product(t)
-	host, release, err := node.Acquire(t.Context(), root, "bench", node.Options{Name: "bench", Images: []image.Image{node.Product(binary)}})
+	host, release, err := node.Acquire(t.Context(), root, "bench", node.Options{Name: node.NameFor("ben", root), Images: []image.Image{node.Product(binary)}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), downPatience)

@@ -20,7 +20,7 @@ import (
 const (
 	// outage is longer than any back-off that one could sit out.
 	outage = time.Minute
-	// nodeName is also the directory's under .cache.
+	// nodeName is the directory's under .cache.
 	nodeName = "stories"
 	// downPatience is how long taking down the node may take.
 	downPatience = 2 * time.Minute
@@ -33,7 +33,7 @@ func TestRealNode(t *testing.T) {
 	}
 	root, binary := product(t)
 	volumes := t.TempDir() // outlives the node, see the order of clean-ups
-	host, release, err := node.Acquire(t.Context(), root, nodeName, node.Options{Name: nodeName, Images: []image.Image{node.Product(binary)}})
+	host, release, err := node.Acquire(t.Context(), root, nodeName, node.Options{Name: node.NameFor("e2e", root), Images: []image.Image{node.Product(binary)}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), downPatience)

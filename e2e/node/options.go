@@ -70,6 +70,13 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
+// NameFor is a name for a host that the checkout in root runs: prefix, of at most 3
+// letters, and a hash of root, so that two checkouts on one machine do not meet.
+func NameFor(prefix, root string) string {
+	sum := sha256.Sum256([]byte(root))
+	return prefix + "-" + hex.EncodeToString(sum[:3])
+}
+
 // cgroupName ties a cgroup to a directory: what runs in it was started for that
 // directory, whatever became of the files there.
 func cgroupName(dir string) string {

@@ -26,7 +26,7 @@ const crashDir = "NESTLING_NODE_CRASH_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		_, err := Up(context.Background(), Options{Dir: dir, Name: "nestcrash", Programs: os.Getenv("NESTLING_NODE_PROGRAMS")})
+		_, err := Up(context.Background(), Options{Dir: dir, Name: NameFor("die", dir), Programs: os.Getenv("NESTLING_NODE_PROGRAMS")})
 		fmt.Println("up:", err)
 		select {}
 	}
@@ -71,7 +71,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 func TestTwoNodes(t *testing.T) {
 	root, binaries := programs(t)
 	dir := filepath.Join(root, ".cache", "node-test")
-	host, err := Up(t.Context(), Options{Dir: dir, Name: "nesttest", Nodes: 2, Programs: binaries})
+	host, err := Up(t.Context(), Options{Dir: dir, Name: NameFor("two", root), Nodes: 2, Programs: binaries})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Down(context.Background())) })
 
@@ -143,7 +143,7 @@ func TestTwoNodes(t *testing.T) {
 		require.NoError(t, run(again.Command(t.Context(), 1, "/bin/sh", "-c", "ip -brief address show dev eth0 | grep -q "+host.NodeAddress(1)+"/")))
 	})
 	t.Run("another directory cannot take the name", func(t *testing.T) {
-		_, err := Up(t.Context(), Options{Dir: filepath.Join(root, ".cache", "node-test-2"), Name: "nesttest", Programs: binaries})
+		_, err := Up(t.Context(), Options{Dir: filepath.Join(root, ".cache", "node-test-2"), Name: NameFor("two", root), Programs: binaries})
 		require.ErrorContains(t, err, "choose another name")
 	})
 	t.Run("down leaves nothing", func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestTwoNodes(t *testing.T) {
 func TestCrash(t *testing.T) {
 	root, binaries := programs(t)
 	dir := filepath.Join(root, ".cache", "node-crash")
-	for _, witness := range []string{"state.json", "pids/kube-scheduler", "nodes/nestcrash-0/lib/kubelet/pods"} {
+	for _, witness := range []string{"state.json", "pids/kube-scheduler", "nodes/" + NameFor("die", dir) + "-0/lib/kubelet/pods"} {
 		t.Run("after "+filepath.Base(witness), func(t *testing.T) {
 			harness := exec.CommandContext(t.Context(), "/proc/self/exe")
 			harness.Env = append(os.Environ(), crashDir+"="+dir, "NESTLING_NODE_PROGRAMS="+binaries)
