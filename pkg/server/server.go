@@ -176,6 +176,7 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 		Required: deploy.Rules(s.config.Host.Namespace), Role: s.config.Tenant,
 		Optional: deploy.ClusterRules(),
 	}
+	said := false
 	for start := time.Now(); ; {
 		found, err := hostclient.Check(ctx, s.host, s.hostConfig.Host, needs)
 		patience := applyPatience
@@ -190,6 +191,10 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 		}
 		if time.Since(start) >= patience {
 			return found, err
+		}
+		if patience == outagePatience && !said {
+			said = true // once; a mistake of the user's is told at the end, in one line
+			klog.FromContext(ctx).Info("Waiting for the host", "patience", patience, "because", err.Error())
 		}
 		select {
 		case <-ctx.Done():
