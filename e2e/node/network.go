@@ -15,9 +15,19 @@ import (
 // networkLock keeps two harnesses from choosing the same slot at once.
 const networkLock = "/run/nestling-e2e.lock"
 
-// sysctls of a node's network namespace: it routes for its pods, and kube-proxy's
+// noRedirects keeps a namespace from teaching others shorter ways. A packet for a
+// ClusterIP that kube-proxy has no rule for yet goes back out to the hub; told so by a
+// redirect (RFC 792), the machine would send there for minutes whatever it has for that
+// address, past the rules that have come since.
+const noRedirects = `for each in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 > $each; done
+`
+
+// hubSysctls: forwarding makes the hub answer "network unreachable" instead of nothing.
+const hubSysctls = noRedirects + `echo 1 > /proc/sys/net/ipv4/ip_forward`
+
+// nodeSysctls of a node's network namespace: it routes for its pods, and kube-proxy's
 // rules must see what crosses the bridge.
-const nodeSysctls = `echo 1 > /proc/sys/net/ipv4/ip_forward
+const nodeSysctls = noRedirects + `echo 1 > /proc/sys/net/ipv4/ip_forward
 if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi`
 
 // connect joins machine, hub and nodes, having chosen a free slot.
@@ -37,8 +47,7 @@ func (l *layout) connect(ctx context.Context, groups hierarchies) error {
 	if err := run(ipBatch(ctx, hub, l.hubLinks())); err != nil {
 		return fmt.Errorf("node: network of the hub: %w", err)
 	}
-	// Forwarding makes the hub answer "network unreachable" instead of nothing.
-	if err := run(l.inHub(ctx, groups, "/bin/sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")); err != nil {
+	if err := run(l.inHub(ctx, groups, "/bin/sh", "-c", hubSysctls)); err != nil {
 		return fmt.Errorf("node: network of the hub: %w", err)
 	}
 	for i := range l.Nodes {

@@ -213,14 +213,24 @@ func kubectl(t *testing.T, host *Host, args ...string) string {
 	return string(output)
 }
 
+// get asks until it is answered: a Service has its rules a moment after its pods are
+// ready, and a connection that began before never meets them.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	require.NoError(t, err)
-	response, err := (&http.Client{Timeout: 5 * time.Second}).Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	var body []byte
+	require.NoError(t, poll(t.Context(), url, 30*time.Second, func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		body, err = io.ReadAll(response.Body)
+		return err
+	}))
 	return string(body)
 }
