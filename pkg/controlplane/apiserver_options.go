@@ -219,6 +219,9 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 		// Before it proxies to a node, upstream looks up in DNS what it prefers: it must
 		// be an address, since nobody here need know the names of the host's nodes.
 		"kubelet-preferred-address-types": "InternalIP,Hostname",
+		// Webhooks and aggregated API servers are dialled at their pods, which this process
+		// sees ready before the host's proxies have heard of them.
+		"enable-aggregator-routing": "true",
 		// It would show the tenant the inside of a process that is not theirs.
 		"profiling": "false",
 	}
