@@ -28,7 +28,7 @@ const (
 
 // hostResources lists the tenant's own namespace: the kinds that are synced, and what the process needs beyond them.
 func hostResources(namespace string) []HostResource {
-	return append(synced(true),
+	return append(synced(func(kind resource.Kind) bool { return kind.Namespaced && !kind.Optional }),
 		HostResource{"", "pods/ephemeralcontainers", verbs("patch"), nil},
 		HostResource{"", "pods/resize", verbs("patch"), nil},
 		HostResource{"", "pods/status", verbs("patch"), nil}, // readiness gates flow from the virtual side
@@ -40,14 +40,21 @@ func hostResources(namespace string) []HostResource {
 	)
 }
 
-// clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
-func clusterResources() []HostResource { return synced(false) }
+// optionalResources lists what lies in the namespace and can be done without, as where the host does not serve it.
+func optionalResources() []HostResource {
+	return synced(func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional })
+}
 
-// synced is what the kinds of the syncer's registry need, of namespaced or of cluster-wide resources.
-func synced(namespaced bool) []HostResource {
+// clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
+func clusterResources() []HostResource {
+	return synced(func(kind resource.Kind) bool { return !kind.Namespaced })
+}
+
+// synced is what the selected kinds of the syncer's registry need.
+func synced(selected func(resource.Kind) bool) []HostResource {
 	var out []HostResource
 	for _, kind := range resources.Registry(resources.Options{}) {
-		if kind.Namespaced != namespaced {
+		if !selected(kind) {
 			continue
 		}
 		needed := map[resource.Direction]string{resource.ToHost: own, resource.FromHost: follow, resource.ReadOnly: ""}[kind.Direction]
@@ -58,8 +65,16 @@ func synced(namespaced bool) []HostResource {
 	return out
 }
 
-// Rules are those of the Role: without them the process does not start.
-func Rules(namespace string) []rbacv1.PolicyRule { return rulesOf(hostResources(namespace)) }
+// Rules are those of the Role.
+func Rules(namespace string) []rbacv1.PolicyRule {
+	return rulesOf(append(hostResources(namespace), optionalResources()...))
+}
+
+// RequiredRules are those of the Role without which the process does not start.
+func RequiredRules(namespace string) []rbacv1.PolicyRule { return rulesOf(hostResources(namespace)) }
+
+// OptionalRules are those of the Role without which something is missing in the tenant.
+func OptionalRules() []rbacv1.PolicyRule { return rulesOf(optionalResources()) }
 
 // ClusterRules are those of the ClusterRole: without them the tenant sees only the nodes that run its pods.
 func ClusterRules() []rbacv1.PolicyRule { return rulesOf(clusterResources()) }

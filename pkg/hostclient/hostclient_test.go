@@ -99,7 +99,7 @@ func sound() world {
 func needs() Needs {
 	return Needs{
 		Tenant: "team-a", Namespace: "tenants", Anchor: "team-a-anchor", Service: "team-a",
-		Required: required(), Role: "team-a", Optional: optional(),
+		Required: required(), Role: "team-a", ClusterWide: optional(),
 	}
 }
 
@@ -110,7 +110,7 @@ func TestSoundHost(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "anchor-uid", string(found.Anchor.UID))
 	require.Equal(t, "10.96.3.4", found.Service.Spec.ClusterIP)
-	require.True(t, found.May("list", "", "nodes"))
+	require.Empty(t, found.Unreadable())
 	require.Equal(t, 3, *asked, "only the cluster-wide rights are asked for one by one")
 }
 
@@ -121,7 +121,7 @@ func TestNoClusterRoleIsNoError(t *testing.T) {
 	client, _ := w.client()
 	found, err := Check(t.Context(), client, server, needs())
 	require.NoError(t, err)
-	require.False(t, found.May("list", "", "nodes"))
+	require.True(t, found.Unreadable()["nodes"])
 	want := []Right{{Verb: "get", Resource: "nodes"}, {Verb: "list", Resource: "nodes"}, {Verb: "watch", Resource: "nodes"}}
 	require.Empty(t, cmp.Diff(want, found.Missing))
 }
@@ -239,4 +239,15 @@ func without(rules []rbacv1.PolicyRule, verb, resource string) []rbacv1.PolicyRu
 		out = append(out, rule)
 	}
 	return out
+}
+
+func TestAnOptionalRightIsNotMissed(t *testing.T) {
+	t.Parallel()
+	lacks := needs()
+	lacks.Optional = []rbacv1.PolicyRule{{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"resourceclaims"}, Verbs: []string{"list"}}}
+	client, _ := sound().client()
+	found, err := Check(t.Context(), client, server, lacks)
+	require.NoError(t, err)
+	require.Equal(t, []Right{{Verb: "list", Group: "resource.k8s.io", Resource: "resourceclaims"}}, found.Missing)
+	require.True(t, found.Unreadable()["resourceclaims.resource.k8s.io"])
 }

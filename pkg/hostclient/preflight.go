@@ -3,12 +3,14 @@ package hostclient
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -21,8 +23,8 @@ type Needs struct {
 	// Required are rights in the namespace: without them the process does not start. Role is where they are granted.
 	Required []rbacv1.PolicyRule
 	Role     string
-	// Optional are rights on cluster-wide resources: without them something degrades.
-	Optional []rbacv1.PolicyRule
+	// Optional are rights in the namespace and ClusterWide ones beyond it: without them something degrades.
+	Optional, ClusterWide []rbacv1.PolicyRule
 }
 
 // Host is what a check found.
@@ -33,14 +35,14 @@ type Host struct {
 	Missing []Right
 }
 
-// May says whether the host grants an optional right on a resource.
-func (h *Host) May(verb, group, resource string) bool {
+// Unreadable are the resources that the host does not let us use as we would, as
+// schema.GroupResource prints them: "nodes", "storageclasses.storage.k8s.io".
+func (h *Host) Unreadable() map[string]bool {
+	out := map[string]bool{}
 	for _, right := range h.Missing {
-		if right.Verb == verb && right.Group == group && right.Resource == resource {
-			return false
-		}
+		out[schema.GroupResource{Group: right.Group, Resource: right.Resource}.String()] = true
 	}
-	return true
+	return out
 }
 
 // Check asks the host for all that a tenant needs, all at once: it costs one round trip where nothing is missing. The
@@ -51,23 +53,29 @@ func Check(ctx context.Context, host kubernetes.Interface, server string, needs 
 	c := checker{host: host, server: server, needs: needs}
 
 	var found Host
-	var missing []Right
+	var missing, clusterWide []Right
 	errs := concurrently(
 		func() error { return c.namespace(ctx) },
-		func() (err error) { missing, err = c.missing(ctx, needs.Required); return err },
-		func() (err error) { found.Missing, err = c.denied(ctx, "", rights(needs.Optional)); return err },
+		func() (err error) {
+			missing, err = c.missing(ctx, slices.Concat(needs.Required, needs.Optional))
+			return err
+		},
+		func() (err error) { clusterWide, err = c.denied(ctx, "", rights(needs.ClusterWide)); return err },
 		func() (err error) { found.Anchor, err = c.anchor(ctx); return err },
 		func() (err error) { found.Service, err = c.service(ctx); return err },
 	)
 	// In this order: each can be the cause of those after it.
+	needed := rights(needs.Required)
+	optional := func(right Right) bool { return !slices.Contains(needed, right) }
 	for i, err := range errs {
 		if err != nil {
 			return nil, err
 		}
-		if i == 1 && len(missing) > 0 {
-			return nil, c.forbidden(ctx, missing)
+		if required := slices.DeleteFunc(slices.Clone(missing), optional); i == 1 && len(required) > 0 {
+			return nil, c.forbidden(ctx, required)
 		}
 	}
+	found.Missing = append(missing, clusterWide...)
 	return &found, nil
 }
 

@@ -62,8 +62,8 @@ type server struct {
 	hostConfig *rest.Config
 	host       kubernetes.Interface
 	owner      metav1.OwnerReference
-	nodes      bool   // the host lets us read its nodes
-	serviceIP  net.IP // of default/kubernetes: the ClusterIP of the tenant's host Service
+	unreadable map[string]bool // what the host does not serve, or does not let us use
+	serviceIP  net.IP          // of default/kubernetes: the ClusterIP of the tenant's host Service
 
 	pki       *pki.Bundle
 	etcd      *embeddedetcd.Member
@@ -156,7 +156,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		for _, right := range found.Missing {
 			klog.FromContext(ctx).Info("The host does not grant an optional right; what needs it degrades", "verb", right.Verb, "group", right.Group, "resource", right.Resource)
 		}
-		s.nodes = found.May("list", "", "nodes") && found.May("watch", "", "nodes")
+		s.unreadable = found.Unreadable()
 		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
 		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
 		if s.serviceIP == nil {
@@ -173,8 +173,8 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 	needs := hostclient.Needs{
 		Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
 		Anchor: s.names.Anchor(), Service: s.config.Host.Service,
-		Required: deploy.Rules(s.config.Host.Namespace), Role: s.config.Tenant,
-		Optional: deploy.ClusterRules(),
+		Required: deploy.RequiredRules(s.config.Host.Namespace), Role: s.config.Tenant,
+		Optional: deploy.OptionalRules(), ClusterWide: deploy.ClusterRules(),
 	}
 	said := false
 	for start := time.Now(); ; {

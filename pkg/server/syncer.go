@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
@@ -40,6 +42,10 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	unreadable, err := s.unserved(ctx)
+	if err != nil {
+		return err
+	}
 	running, err := syncer.New(syncer.Options{
 		Virtual: virtual, Host: s.hostConfig,
 		Env: resource.Env{
@@ -51,7 +57,7 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 		Kinds: resources.Options{
 			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
 			AllSecrets:    s.config.Sync.Secrets == config.SelectAll,
-			NoNodes:       !s.nodes,
+			Unreadable:    unreadable,
 		},
 		Workers:        s.config.Sync.Workers,
 		Breaker:        engine.Breaker{MinObjects: s.config.Sync.DeleteBreaker.MinObjects, Share: s.config.Sync.DeleteBreaker.Share},
@@ -63,6 +69,21 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 	}
 	s.syncer.Store(running)
 	return running.Run(ctx, ready)
+}
+
+// unserved is what the host does not let us use, and what it does not
+// serve: it may be older than the tenant, or lack custom resources.
+func (s *server) unserved(ctx context.Context) (map[string]bool, error) {
+	out := maps.Clone(s.unreadable)
+	absent, err := engine.Unserved(ctx, s.host.Discovery().RESTClient(), resources.Registry(resources.Options{Unreadable: out}))
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range absent {
+		klog.FromContext(ctx).Info("The host does not serve a resource; it is left out", "group", kind.Resource.Group, "version", kind.Resource.Version, "resource", kind.Resource.Resource)
+		out[kind.Resource.GroupResource().String()] = true
+	}
+	return out, nil
 }
 
 // identityOf waits for the namespace that the API server makes at its first start.

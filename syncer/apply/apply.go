@@ -15,11 +15,15 @@ import (
 
 // Type is the content type of a kind's patches.
 func Type(kind resource.Kind) types.PatchType {
-	if kind.Atomic {
+	if whole(kind) {
 		return types.MergePatchType
 	}
 	return types.StrategicMergePatchType
 }
+
+// whole kinds have their lists written whole: there is nothing to tell elements apart by,
+// or it is ambiguous.
+func whole(kind resource.Kind) bool { return kind.Atomic || kind.Custom }
 
 // Patch is the patch, of the kind's Type, that brings live to want and nothing else, on
 // the condition that the object is still the one that was observed: it carries the
@@ -37,7 +41,7 @@ func Patch(kind resource.Kind, live, want resource.Object) ([]byte, error) {
 		return nil, fmt.Errorf("encode wanted %T %s: %w", want, resource.KeyOf(want), err)
 	}
 	var patch []byte
-	if kind.Atomic {
+	if whole(kind) {
 		patch, err = jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
 	} else {
 		patch, err = strategicpatch.CreateTwoWayMergePatch(before, after, want)

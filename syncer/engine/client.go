@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -35,9 +36,15 @@ func newClient(config *rest.Config, kind resource.Kind) (*client, error) {
 	if version.Group == "" {
 		config.APIPath = "/api"
 	}
-	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
-	config.ContentType = runtime.ContentTypeProtobuf
-	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	if kind.Custom {
+		custom := dynamic.ConfigFor(config)
+		config.NegotiatedSerializer = custom.NegotiatedSerializer
+		config.ContentType, config.AcceptContentTypes = custom.ContentType, custom.AcceptContentTypes
+	} else {
+		config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+		config.ContentType = runtime.ContentTypeProtobuf
+		config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	}
 	restClient, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of %s: %w", kind.Resource.Resource, err)

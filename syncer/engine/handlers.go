@@ -43,12 +43,16 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 	if kind.hostInformer != nil {
 		if err := add(kind.hostInformer,
 			func(before, object resource.Object) {
+				e.sourceChanged(kind, before, object)
 				if before != nil && !sameVirtualKey(before, object) {
 					e.hostChanged(kind, before, false) // somebody has written over the way back
 				}
 				e.hostChanged(kind, object, false)
 			},
-			func(object resource.Object) { e.hostChanged(kind, object, true) }); err != nil {
+			func(object resource.Object) {
+				e.sourceChanged(kind, object)
+				e.hostChanged(kind, object, true)
+			}); err != nil {
 			return nil, err
 		}
 	}
@@ -116,6 +120,25 @@ func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool
 	}
 	kind.queue.Add(key)
 	e.wakeReferrers(kind, key)
+}
+
+// sourceChanged looks again at the mirrors of other kinds on which host objects of this
+// kind decide.
+func (e *Engine) sourceChanged(kind *syncedKind, objects ...resource.Object) {
+	for _, other := range e.order {
+		names, ok := other.Sources[kind.Resource.Resource]
+		if !ok {
+			continue
+		}
+		for _, object := range objects {
+			if object == nil {
+				continue
+			}
+			for _, name := range names(object) {
+				other.queue.Add(resource.Key{Name: name})
+			}
+		}
+	}
 }
 
 // wakeReferrers looks again at the objects that refer to key: they may wait for it.

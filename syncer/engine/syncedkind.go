@@ -42,7 +42,7 @@ func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKin
 		}
 	}
 	switch {
-	case kind.Direction == resource.ReadOnly:
+	case kind.Direction == resource.ReadOnly, kind.Make != nil:
 	case kind.Direction == resource.ToHost:
 		ours := labels.SelectorFromSet(labels.Set{resource.LabelTenant: options.Env.Tenant})
 		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, ours, back)
@@ -83,6 +83,14 @@ func (k *syncedKind) hostKey(env resource.Env, key resource.Key) resource.Key {
 		return key
 	}
 	return resource.Key{Namespace: env.HostNamespace, Name: naming.Host(env.Tenant, key.Namespace, key.Name)}
+}
+
+// hostObject is the host object of a virtual key, nil if there is none.
+func (k *syncedKind) hostObject(env resource.Env, key resource.Key) resource.Object {
+	if k.Make != nil {
+		return k.Make(env, key.Name)
+	}
+	return cached(k.hostInformer, k.hostKey(env, key))
 }
 
 func (k *syncedKind) sawHost(host resource.Object) {

@@ -49,6 +49,19 @@ func (v view) Host(plural, name string) resource.Object {
 	return cached(kind.hostInformer, key)
 }
 
+func (v view) HostList(plural string) []resource.Object {
+	kind, ok := v.engine.kinds[plural]
+	if !ok || kind.hostInformer == nil {
+		return nil
+	}
+	items := kind.hostInformer.GetStore().List()
+	out := make([]resource.Object, 0, len(items))
+	for _, item := range items {
+		out = append(out, item.(resource.Object))
+	}
+	return out
+}
+
 func (v view) Departed(plural, name string) (virtual, host resource.Object) {
 	kind, ok := v.engine.kinds[plural]
 	if !ok {

@@ -81,7 +81,7 @@ func (e *Engine) sync(ctx context.Context, kind *syncedKind, key resource.Key) (
 }
 
 func (e *Engine) observe(env resource.Env, kind *syncedKind, key resource.Key) (virtual, host resource.Object, err error) {
-	host = cached(kind.hostInformer, kind.hostKey(env, key))
+	host = kind.hostObject(env, key)
 	if kind.Direction == resource.ToHost {
 		if host != nil && !kind.translates(host) {
 			host = nil // a derived object that happens to stand there: the create will tell
@@ -198,7 +198,7 @@ func (e *Engine) meet(ctx context.Context, kind *syncedKind, key resource.Key, v
 // without a virtual cache get here in the ordinary course.
 func (e *Engine) meetVirtual(ctx context.Context, kind *syncedKind, key resource.Key, action plan.Action) (time.Duration, error) {
 	env := e.Env()
-	host := cached(kind.hostInformer, kind.hostKey(env, key))
+	host := kind.hostObject(env, key)
 	if !kind.Unsynced || host == nil {
 		return 0, errStale
 	}

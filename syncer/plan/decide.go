@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"nestling.dev/nestling/syncer/resource"
@@ -261,6 +262,14 @@ func clone(object resource.Object) resource.Object {
 // copyStatus sets to's status to from's, by the field that every Kubernetes type
 // with a status subresource has.
 func copyStatus(from, to resource.Object) {
+	if custom, ok := to.(*unstructured.Unstructured); ok {
+		if status, ok := from.(*unstructured.Unstructured).Object["status"]; ok {
+			custom.Object["status"] = status
+		} else {
+			delete(custom.Object, "status")
+		}
+		return
+	}
 	source := reflect.ValueOf(from).Elem().FieldByName("Status")
 	target := reflect.ValueOf(to).Elem().FieldByName("Status")
 	if source.IsValid() && target.IsValid() {

@@ -58,6 +58,9 @@ type View interface {
 	// Host is an object of ours in the host namespace by its host name, nil if there is none.
 	// For cluster-scoped resources it is the host's.
 	Host(resource, name string) Object
+	// HostList is every object of ours in the host namespace; for cluster-scoped resources
+	// all of the host's.
+	HostList(resource string) []Object
 	// Departed is an object of ours that has left the host a short while ago, and its
 	// virtual object as it was then: what is told of them may come late. Nil: unknown.
 	Departed(resource, name string) (virtual, host Object)

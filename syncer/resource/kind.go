@@ -1,9 +1,11 @@
 package resource
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"nestling.dev/nestling/syncer/naming"
@@ -20,6 +22,10 @@ type Kind struct {
 	Unsynced   bool
 	HasStatus  bool
 	Atomic     bool
+	Optional   bool
+	Custom     bool // objects have no Go type here: fields are read by path, and travel as JSON
+	About      About
+	Sources    map[string]func(host Object) []string
 
 	New          func() Object
 	Select       func(env Env, source Object) bool
@@ -35,13 +41,18 @@ type Kind struct {
 	Node         func(object Object) string
 	Words        func(env Env, virtual Object, text string) string
 	Began        func(virtual Object) bool
+	// Make is nil in kinds whose host objects are read.
+	Make func(env Env, name string) Object
 }
 
 // Erase is the Kind of a Spec, with the defaults that Spec documents.
 func (s Spec[T]) Erase() Kind {
+	var none T
+	_, custom := any(none).(*unstructured.Unstructured)
 	kind := Kind{
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
 		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic,
+		Optional: s.Optional, Custom: custom, About: s.About, Sources: s.Sources,
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },
 		Refs:         func(Object) []Ref { return nil },
@@ -113,6 +124,15 @@ func (s Spec[T]) Erase() Kind {
 	}
 	if s.Node != nil {
 		kind.Node = func(object Object) string { return s.Node(object.(T)) }
+	}
+	if s.Make != nil {
+		kind.Make = func(env Env, name string) Object {
+			// A nil T in an Object would not be nil.
+			if host := s.Make(env, name); !reflect.ValueOf(host).IsNil() {
+				return host
+			}
+			return nil
+		}
 	}
 	kind.Began = func(virtual Object) bool { return kind.Node(virtual) != "" }
 	if s.Began != nil {

@@ -29,6 +29,11 @@ type Spec[T Object] struct {
 	Namespaced bool
 	Direction  Direction
 	New        func() T
+	// About says for its readers who owns which fields.
+	About About
+	// Optional kinds are left out where the host does not serve their API, or does not let
+	// us use it.
+	Optional bool
 
 	// Select reports whether the source object takes part. Nil: all do. An object
 	// that stops taking part is treated as if it were gone.
@@ -61,6 +66,14 @@ type Spec[T Object] struct {
 	ToVirtual func(env Env, host T) (T, error)
 	// VirtualKey (FromHost only) is where the mirror of host is. Nil: under its own key.
 	VirtualKey func(env Env, host T) (Key, bool)
+	// Sources (FromHost only) are the kinds, by plural, whose host objects decide on mirrors
+	// of this kind too: a change of one makes the engine look again at the host objects
+	// of the names that it gives (host and mirror are of no namespace). Nil: none.
+	Sources map[string]func(host Object) []string
+	// Make (FromHost only) is the host object of a name where the host's own is not read: it
+	// is made of what the caches hold of Sources. Nil means, for Make, that the host's own
+	// objects are read and, for its result, that there is none.
+	Make func(env Env, name string) T
 	// MergeVirtual is virtual with all that the host side owns taken from host. A
 	// changed status is written through the status subresource. Nil: nothing comes back.
 	// In FromHost kinds host is the result of ToVirtual.
@@ -88,6 +101,13 @@ type Spec[T Object] struct {
 	// elements apart (a Service's port 53, once for UDP and once for TCP): their lists
 	// are written whole.
 	Atomic bool
+}
+
+// About is what the table of kinds tells of one.
+type About struct {
+	Virtual string // what the virtual side owns
+	Host    string // what the host owns
+	Default string // which objects take part by default
 }
 
 // Part is one write of an update: the object as it is wanted after it, and the

@@ -34,6 +34,7 @@ func Nodes() resource.Kind {
 		Resource:     corev1.SchemeGroupVersion.WithResource("nodes"),
 		Kind:         "Node",
 		Direction:    resource.FromHost,
+		Optional:     true,
 		Atomic:       true, // status.addresses repeats its types on dual-stack nodes
 		New:          func() *corev1.Node { return &corev1.Node{} },
 		ToVirtual:    nodeToVirtual,

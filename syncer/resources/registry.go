@@ -1,15 +1,20 @@
 // Package resources holds the kinds that are synced: one file each, one value each.
 package resources
 
-import "nestling.dev/nestling/syncer/resource"
+import (
+	"slices"
+
+	"nestling.dev/nestling/syncer/resource"
+)
 
 // Options choose how kinds are synced. The zero value is the default.
 type Options struct {
 	// AllConfigMaps and AllSecrets sync every one of them, not only those that a synced
 	// object refers to or that ask for it by the annotation nestling.dev/sync.
 	AllConfigMaps, AllSecrets bool
-	// NoNodes leaves out the mirror of the host's nodes: the host does not let us read them.
-	NoNodes bool
+	// Unreadable is what the host does not serve, or does not let us use, as
+	// schema.GroupResource prints it: "nodes", "storageclasses.storage.k8s.io".
+	Unreadable map[string]bool
 }
 
 // Registry is every kind that the syncer knows, in the order in which they start.
@@ -21,9 +26,9 @@ func Registry(options Options) []resource.Kind {
 		Services(),
 		Events(),
 		Pods(),
+		Nodes(),
 	}
-	if !options.NoNodes {
-		kinds = append(kinds, Nodes())
-	}
-	return kinds
+	return slices.DeleteFunc(kinds, func(kind resource.Kind) bool {
+		return kind.Optional && kind.Make == nil && options.Unreadable[kind.Resource.GroupResource().String()]
+	})
 }

@@ -26,6 +26,8 @@ import (
 	"golang.org/x/tools/txtar"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
@@ -77,6 +79,16 @@ func (w *World) Host(plural, name string) resource.Object {
 	return find(w.HostObjects, plural, func(o resource.Object) bool { return o.GetName() == name })
 }
 
+func (w *World) HostList(plural string) []resource.Object {
+	var out []resource.Object
+	for _, object := range w.HostObjects {
+		if Plural(object) == plural {
+			out = append(out, object)
+		}
+	}
+	return out
+}
+
 func (w *World) Departed(plural, name string) (virtual, host resource.Object) {
 	host = find(w.LeftHost, plural, func(o resource.Object) bool { return o.GetName() == name })
 	if host == nil {
@@ -103,6 +115,10 @@ func find(objects []resource.Object, plural string, match func(resource.Object) 
 
 // Plural is the resource name of an object's kind.
 func Plural(object resource.Object) string {
+	if custom, ok := object.(*unstructured.Unstructured); ok {
+		plural, _ := meta.UnsafeGuessKindToResource(custom.GroupVersionKind())
+		return plural.Resource
+	}
 	kinds, _, err := scheme.Scheme.ObjectKinds(object)
 	if err != nil {
 		panic(err)
@@ -208,6 +224,11 @@ func documents(text string) []string {
 func decode(t *testing.T, text string) resource.Object {
 	t.Helper()
 	object, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(text), nil, nil)
+	if runtime.IsNotRegisteredError(err) { // a custom resource
+		custom := &unstructured.Unstructured{}
+		require.NoError(t, yaml.Unmarshal([]byte(text), &custom.Object))
+		return custom
+	}
 	require.NoError(t, err)
 	result, ok := object.(resource.Object)
 	require.True(t, ok)
