@@ -104,18 +104,24 @@ func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface) error
 		reconcileBinding(reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: &binding}, bindings)
 	}
 	namespaces := client.CoreV1().Namespaces() // made by the modifiers if need be
+	namespacedRoles := reconciliation.RoleModifier{Client: client.RbacV1(), NamespaceClient: namespaces}
+	namespacedBindings := reconciliation.RoleBindingClientAdapter{Client: client.RbacV1(), NamespaceClient: namespaces}
 	for _, roles := range bootstrappolicy.NamespaceRoles() {
 		for _, role := range roles {
-			reconcileRole(reconciliation.RoleRuleOwner{Role: &role},
-				reconciliation.RoleModifier{Client: client.RbacV1(), NamespaceClient: namespaces})
+			reconcileRole(reconciliation.RoleRuleOwner{Role: &role}, namespacedRoles)
 		}
 	}
 	for _, bindings := range bootstrappolicy.NamespaceRoleBindings() {
 		for _, binding := range bindings {
-			reconcileBinding(reconciliation.RoleBindingAdapter{RoleBinding: &binding},
-				reconciliation.RoleBindingClientAdapter{Client: client.RbacV1(), NamespaceClient: namespaces})
+			reconcileBinding(reconciliation.RoleBindingAdapter{RoleBinding: &binding}, namespacedBindings)
 		}
 	}
+	dnsRole, dnsSystemRole := dnsRoles()
+	dnsBinding, dnsSystemBinding := dnsBindings()
+	reconcileRole(reconciliation.ClusterRoleRuleOwner{ClusterRole: dnsRole}, roles)
+	reconcileRole(reconciliation.RoleRuleOwner{Role: dnsSystemRole}, namespacedRoles)
+	reconcileBinding(reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: dnsBinding}, bindings)
+	reconcileBinding(reconciliation.RoleBindingAdapter{RoleBinding: dnsSystemBinding}, namespacedBindings)
 	writers.Go(func() error { return ensurePriorityClasses(ctx, client) })
 	return writers.Wait()
 }
