@@ -3,10 +3,12 @@ package plan
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -108,7 +110,7 @@ func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object
 	if err != nil {
 		return rejected(err)
 	}
-	want := resource.Stamp(env, kind.Name, virtual, desired)
+	want := stamp(env, kind, virtual, desired)
 	return Plan{Actions: []Action{{Side: Host, Verb: Create, Want: want, Reason: "new"}}}
 }
 
@@ -159,7 +161,7 @@ func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 	if err != nil {
 		return nil, err
 	}
-	desired = resource.Stamp(env, kind.Name, virtual, desired)
+	desired = stamp(env, kind, virtual, desired)
 	if kind.Replace(desired, host) {
 		return []Action{{Side: Host, Verb: Delete, Live: host, Reason: "can't be changed in place"}}, nil
 	}
@@ -208,10 +210,10 @@ func updateVirtual(env resource.Env, kind resource.Kind, virtual, host resource.
 func decideMirror(env resource.Env, kind resource.Kind, virtual, host resource.Object) Plan {
 	mine := virtual != nil && virtual.GetAnnotations()[resource.AnnotationMirror] != ""
 	if host == nil || !kind.Select(env, host) {
-		if !mine || virtual.GetDeletionTimestamp() != nil {
+		if !mine {
 			return Plan{}
 		}
-		return Plan{Actions: []Action{{Side: Virtual, Verb: Delete, Live: virtual, Reason: "host object is gone"}}}
+		return letGo(kind, virtual, "host object is gone")
 	}
 	desired, err := kind.ToVirtual(env, host)
 	if err != nil {
@@ -230,12 +232,31 @@ func decideMirror(env resource.Env, kind resource.Kind, virtual, host resource.O
 		return Plan{} // the tenant's own object of that name
 	}
 	if kind.Replace(desired, virtual) {
-		if virtual.GetDeletionTimestamp() != nil {
-			return Plan{}
-		}
-		return Plan{Actions: []Action{{Side: Virtual, Verb: Delete, Live: virtual, Reason: "can't be changed in place"}}}
+		return letGo(kind, virtual, "can't be changed in place")
 	}
 	return Plan{Actions: updateVirtual(env, kind, virtual, desired)}
+}
+
+// letGo is the end of a mirror. The virtual cluster may hold it as if it protected
+// something, which is the host's to do.
+func letGo(kind resource.Kind, mirror resource.Object, reason string) Plan {
+	if mirror.GetDeletionTimestamp() == nil {
+		return Plan{Actions: []Action{{Side: Virtual, Verb: Delete, Live: mirror, Reason: reason}}}
+	}
+	want := clone(mirror)
+	want.SetFinalizers(slices.DeleteFunc(want.GetFinalizers(), func(name string) bool { return slices.Contains(kind.Finalizers, name) }))
+	if len(want.GetFinalizers()) == len(mirror.GetFinalizers()) {
+		return Plan{}
+	}
+	return Plan{Actions: []Action{{Side: Virtual, Verb: Patch, Live: mirror, Want: want, Reason: "it is held for nothing"}}}
+}
+
+// stamp marks a translation as ours.
+func stamp(env resource.Env, kind resource.Kind, virtual, desired resource.Object) resource.Object {
+	if kind.Outlives {
+		env.Owner = metav1.OwnerReference{}
+	}
+	return resource.Stamp(env, kind.Name, virtual, desired)
 }
 
 // rejected is the plan for an object that can't be translated: its user is told.

@@ -24,6 +24,8 @@ type Kind struct {
 	Atomic     bool
 	Optional   bool
 	Custom     bool // objects have no Go type here: fields are read by path, and travel as JSON
+	Outlives   bool
+	Finalizers []string
 	About      About
 	Sources    map[string]func(host Object) []string
 
@@ -52,7 +54,7 @@ func (s Spec[T]) Erase() Kind {
 	kind := Kind{
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
 		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic,
-		Optional: s.Optional, Custom: custom, About: s.About, Sources: s.Sources,
+		Optional: s.Optional, Outlives: s.Outlives, Finalizers: s.Finalizers, Custom: custom, About: s.About, Sources: s.Sources,
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },
 		Refs:         func(Object) []Ref { return nil },

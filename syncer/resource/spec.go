@@ -93,6 +93,12 @@ type Spec[T Object] struct {
 	// Mortal kinds die with their host object: one that is lost is not made again,
 	// the virtual object is deleted. Deletion is graceful and mirrored both ways.
 	Mortal bool
+	// Outlives (ToHost only) has host objects stay when the tenant is deleted: its anchor
+	// does not own them.
+	Outlives bool
+	// Finalizers (FromHost only) are those that the virtual cluster puts on mirrors. They
+	// hold nothing once there is no host object any more.
+	Finalizers []string
 	// Unsynced (FromHost only) leaves the virtual side without a cache: it is read when needed.
 	Unsynced bool
 	// NoStatus kinds have no status subresource.
