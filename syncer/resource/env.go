@@ -43,9 +43,17 @@ type Env struct {
 	APIServerIP            string // ClusterIP of default/kubernetes
 	APIServerPort          int32
 	WorkloadServiceAccount string // host ServiceAccount without rights that tenant pods run as
+	ControlPlane           ControlPlane
 
 	View View
 	Now  time.Time
+}
+
+// ControlPlane are the ports at which the tenant's own pod on the host serves the tenant's
+// pods; 0: not known.
+type ControlPlane struct {
+	APIPort int32 // TCP
+	DNSPort int32 // UDP and TCP
 }
 
 // View reads both caches. What it returns must not be changed. Resources are named

@@ -20,6 +20,10 @@ const (
 	LabelNamespace = Prefix + "namespace" // the virtual namespace, hashed if over 63 bytes
 )
 
+// LabelControlPlane has the tenant's name on the pod and the other objects of its control
+// plane, which no pod of a tenant can carry.
+const LabelControlPlane = Prefix + "control-plane"
+
 // Annotations of every host object: the way back from host to virtual.
 const (
 	AnnotationNamespace = Prefix + "namespace"

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"nestling.dev/nestling/syncer/naming"
-	"nestling.dev/nestling/syncer/resource"
 )
 
 // affinity confines every selector of pods to the tenant's own, in the virtual
@@ -24,7 +23,7 @@ func (t *podTranslation) affinity() error {
 	for i := range spec.TopologySpreadConstraints {
 		constraint := &spec.TopologySpreadConstraints[i]
 		constraint.MatchLabelKeys = nil
-		constraint.LabelSelector = t.within(constraint.LabelSelector, t.inNamespaces(t.virtual.Namespace))
+		constraint.LabelSelector = confined(t.env, constraint.LabelSelector, inNamespaces(t.virtual.Namespace))
 	}
 	if spec.Affinity == nil {
 		return nil
@@ -67,7 +66,7 @@ func (t *podTranslation) terms(term corev1.PodAffinityTerm) []corev1.PodAffinity
 	listed.NamespaceSelector = nil
 	selected.Namespaces = nil
 	out := []corev1.PodAffinityTerm{t.oneTerm(listed), t.oneTerm(selected)}
-	rest := t.inNamespaces(term.Namespaces...)
+	rest := inNamespaces(term.Namespaces...)
 	rest.Operator = metav1.LabelSelectorOpNotIn
 	out[1].LabelSelector.MatchExpressions = append(out[1].LabelSelector.MatchExpressions, rest)
 	return out
@@ -83,43 +82,18 @@ func (t *podTranslation) oneTerm(term corev1.PodAffinityTerm) corev1.PodAffinity
 	var requirements []metav1.LabelSelectorRequirement
 	switch {
 	case term.NamespaceSelector == nil && len(term.Namespaces) == 0:
-		requirements = append(requirements, t.inNamespaces(t.virtual.Namespace))
+		requirements = append(requirements, inNamespaces(t.virtual.Namespace))
 	case term.NamespaceSelector == nil:
-		requirements = append(requirements, t.inNamespaces(term.Namespaces...))
+		requirements = append(requirements, inNamespaces(term.Namespaces...))
 	case len(term.Namespaces) == 0:
 		requirements = namespaceRequirements(term.NamespaceSelector)
 	case len(term.NamespaceSelector.MatchLabels)+len(term.NamespaceSelector.MatchExpressions) == 0:
 		// All namespaces, the listed ones among them.
 	default:
-		requirements = append(requirements, t.inNamespaces(append(t.selected(term.NamespaceSelector), term.Namespaces...)...))
+		requirements = append(requirements, inNamespaces(append(t.selected(term.NamespaceSelector), term.Namespaces...)...))
 	}
-	out.LabelSelector = t.within(term.LabelSelector, requirements...)
+	out.LabelSelector = confined(t.env, term.LabelSelector, requirements...)
 	return out
-}
-
-// within is selector and the tenant's label and requirements.
-func (t *podTranslation) within(selector *metav1.LabelSelector, requirements ...metav1.LabelSelectorRequirement) *metav1.LabelSelector {
-	if selector == nil {
-		return nil
-	}
-	out := selector.DeepCopy()
-	out.MatchExpressions = append(out.MatchExpressions, metav1.LabelSelectorRequirement{
-		Key: resource.LabelTenant, Operator: metav1.LabelSelectorOpIn, Values: []string{t.env.Tenant},
-	})
-	out.MatchExpressions = append(out.MatchExpressions, requirements...)
-	return out
-}
-
-// inNamespaces requires one of the virtual namespaces.
-func (t *podTranslation) inNamespaces(names ...string) metav1.LabelSelectorRequirement {
-	var values []string
-	for _, name := range names {
-		values = append(values, naming.LabelValue(name))
-	}
-	slices.Sort(values)
-	return metav1.LabelSelectorRequirement{
-		Key: resource.LabelNamespace, Operator: metav1.LabelSelectorOpIn, Values: slices.Compact(values),
-	}
 }
 
 // namespaceRequirements asks of pods what selector asks of their namespaces.

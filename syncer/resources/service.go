@@ -13,15 +13,25 @@ import (
 // Admission makes the host Service first and writes the host's choices into the
 // request, so that here both sides agree on them already; what is missing on the
 // virtual side is left to the host.
+//
+// A Service of type ExternalName has no address and stays here: it is a name for the
+// tenant's DNS. On the host it would be one in the host's DNS, by which an Ingress could
+// lead to whatever the host's Ingress controllers reach. spec.externalIPs are refused:
+// they would take over anybody's addresses, for every pod of the host (CVE-2020-8554).
 func Services() resource.Kind {
 	return resource.Spec[*corev1.Service]{
-		Resource:     corev1.SchemeGroupVersion.WithResource("services"),
-		Kind:         "Service",
-		Namespaced:   true,
-		Direction:    resource.ToHost,
-		Atomic:       true, // spec.ports may have one number for two protocols
-		New:          func() *corev1.Service { return &corev1.Service{} },
-		Select:       func(_ resource.Env, virtual *corev1.Service) bool { return !isAPIService(virtual) },
+		Resource:   corev1.SchemeGroupVersion.WithResource("services"),
+		Kind:       "Service",
+		Namespaced: true,
+		Direction:  resource.ToHost,
+		Atomic:     true, // spec.ports may have one number for two protocols
+		New:        func() *corev1.Service { return &corev1.Service{} },
+		About: resource.About{
+			Virtual: "everything else",
+			Host:    "`clusterIP(s)`, `nodePort`s, `healthCheckNodePort`, known in the answer to the request; status",
+			Default: "all but those of type ExternalName",
+		},
+		Select:       selectService,
 		ToHost:       serviceToHost,
 		MergeHost:    mergeHostService,
 		Replace:      replaceHostService,
@@ -39,6 +49,10 @@ func ServiceToHost(env resource.Env, virtual *corev1.Service) (*corev1.Service, 
 	return resource.Stamp(env, "Service", virtual, desired), nil
 }
 
+func selectService(_ resource.Env, virtual *corev1.Service) bool {
+	return !isAPIService(virtual) && virtual.Spec.Type != corev1.ServiceTypeExternalName
+}
+
 // isAPIService is true of default/kubernetes, which is the tenant's API server: its
 // address is that of the tenant's own Service on the host.
 func isAPIService(virtual *corev1.Service) bool {
@@ -47,12 +61,13 @@ func isAPIService(virtual *corev1.Service) bool {
 
 func serviceToHost(env resource.Env, virtual *corev1.Service) (*corev1.Service, error) {
 	if len(virtual.Spec.ExternalIPs) > 0 {
-		// They would take over anybody's addresses, for every pod of the host (CVE-2020-8554).
 		return nil, resource.Rejectf("ExternalIPsForbidden", "spec.externalIPs is not allowed in this cluster; use type LoadBalancer or NodePort, or an Ingress")
 	}
 	spec := virtual.Spec // all but what follows is meant on the host as it is meant here
 	spec.Selector = hostSelector(env, virtual.Namespace, virtual.Spec.Selector)
-	return &corev1.Service{ObjectMeta: resource.HostMeta(env, virtual), Spec: spec}, nil
+	meta := resource.HostMeta(env, virtual)
+	meta.Annotations = ingressAnnotations(env, virtual.Namespace, meta.Annotations)
+	return &corev1.Service{ObjectMeta: meta, Spec: spec}, nil
 }
 
 // hostSelector is a virtual selector that meets only this tenant's pods of its own
@@ -70,9 +85,6 @@ func mergeHostService(_ resource.Env, desired, live *corev1.Service) *corev1.Ser
 	out := *live
 	out.Spec = desired.Spec
 	out.Spec.Ports = hostPorts(desired, live)
-	if out.Spec.Type == corev1.ServiceTypeExternalName {
-		return &out // no addresses: the API clears the live ones
-	}
 	if out.Spec.ClusterIP == "" {
 		out.Spec.ClusterIP = live.Spec.ClusterIP
 	}
@@ -124,7 +136,6 @@ func checksHealth(service *corev1.Service) bool {
 // is still under way, and the virtual Service in our cache may be its predecessor.
 func replaceHostService(desired, live *corev1.Service) bool {
 	return live.Annotations[resource.AnnotationUID] != "" &&
-		desired.Spec.Type != corev1.ServiceTypeExternalName && live.Spec.Type != corev1.ServiceTypeExternalName &&
 		desired.Spec.ClusterIP != "" && live.Spec.ClusterIP != "" && desired.Spec.ClusterIP != live.Spec.ClusterIP
 }
 
