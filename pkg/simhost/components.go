@@ -59,6 +59,7 @@ func (h *Host) components() ([]lifecycle.Component, error) {
 			config.ContentType = "application/vnd.kubernetes.protobuf"
 			return runKubelets(ctx, config, h.opts, ready)
 		}),
+		lifecycle.New("storage", h.runStorage),
 		lifecycle.New("nodes", h.runNodes),
 	}, nil
 }

@@ -8,5 +8,6 @@
 // are answered by a small script (kubeletapi.go), and Services have IPs but no
 // traffic flows.
 //
-// Pods can ask for a part in the play by annotation, see stages.go.
+// Pods can ask for a part in the play by annotation, see stages.go, and metrics.go for
+// what metrics.k8s.io says that they use.
 package simhost

@@ -14,6 +14,8 @@ import (
 
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/apigroup"
+	"nestling.dev/nestling/pkg/controlplane/resourcemetrics"
 	"nestling.dev/nestling/pkg/lifecycle"
 	"nestling.dev/nestling/pkg/pki"
 )
@@ -117,6 +119,7 @@ func (h *Host) build() error {
 		AdvertiseAddress: advertiseAddress(),
 		ServiceCIDR:      ServiceCIDR,
 		Kubelet:          h.kubelets.dial,
+		Groups:           []apigroup.Group{resourcemetrics.Group(usage{host: h, now: time.Now})},
 	})
 	if err != nil {
 		return fmt.Errorf("simulated host: %w", err)
