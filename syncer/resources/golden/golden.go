@@ -45,9 +45,9 @@ func Env(view *World) resource.Env {
 		Tenant: "team-a", HostNamespace: "tenants", Identity: "identity-1",
 		Owner:         metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "team-a-anchor", UID: "anchor-1"},
 		ClusterDomain: "cluster.local", DNSIP: "10.96.0.53", APIServerIP: "10.96.0.77", APIServerPort: 443,
-		WorkloadServiceAccount: "team-a-workload",
-		View:                   view,
-		Now:                    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		WorkloadServiceAccount: "team-a-workload", ControlPlane: resource.ControlPlane{APIPort: 8443, DNSPort: 1053},
+		View: view,
+		Now:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 }
 
