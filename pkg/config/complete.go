@@ -22,7 +22,7 @@ type completed struct {
 	// Preflight is sync.preflight.
 	Preflight bool
 
-	bindAddress, advertiseAddress netip.Addr
+	bindAddress, advertiseAddress, dnsBindAddress netip.Addr
 }
 
 // Complete checks the configuration, fills in what it leaves open, and freezes it. The error is an *Error with all
@@ -50,6 +50,12 @@ func (c *Config) Complete() (Completed, error) {
 		done.advertiseAddress = netip.MustParseAddr(c.APIServer.AdvertiseAddress)
 	}
 	done.ServiceCIDR = c.serviceCIDR()
+	done.dnsBindAddress = netip.MustParseAddr(c.DNS.BindAddress)
+	done.DNS.Upstream = nameservers(c.DNS.Upstream)
+	done.DNS.StubDomains = map[string][]string{}
+	for domain, servers := range c.DNS.StubDomains {
+		done.DNS.StubDomains[domain] = nameservers(servers)
+	}
 	return Completed{done}, nil
 }
 
@@ -58,6 +64,9 @@ func (c *completed) InCluster() bool { return c.Host.Kubeconfig == "" }
 
 // BindIP is the address on which the tenant's API listens.
 func (c *completed) BindIP() net.IP { return c.bindAddress.AsSlice() }
+
+// DNSBindIP is the address on which the tenant's DNS listens.
+func (c *completed) DNSBindIP() net.IP { return c.dnsBindAddress.AsSlice() }
 
 // AdvertiseIP is the address at which pods reach the process; nil if nobody said, outside a pod.
 func (c *completed) AdvertiseIP() net.IP { return c.advertiseAddress.AsSlice() }

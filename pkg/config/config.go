@@ -33,6 +33,7 @@ type Config struct {
 	Etcd      Etcd      `json:"etcd,omitzero"`
 	Sync      Sync      `json:"sync,omitzero"`
 	Nodes     Nodes     `json:"nodes,omitzero"`
+	DNS       DNS       `json:"dns,omitzero"`
 	Runtime   Runtime   `json:"runtime,omitzero"`
 	Log       Log       `json:"log,omitzero"`
 
@@ -127,6 +128,20 @@ const (
 	MirrorUsed Mirror = "used"
 )
 
+// DNS is what the tenant's pods resolve names with.
+type DNS struct {
+	// BindAddress and Port are where it listens, by UDP and TCP.
+	BindAddress string `json:"bindAddress,omitempty"`
+	Port        int    `json:"port,omitempty"`
+	// Upstream are the nameservers for names outside the virtual cluster, as IP or IP:PORT. Empty means those that this
+	// process has: in a pod, most often the host cluster's DNS.
+	Upstream []string `json:"upstream,omitempty"`
+	// StubDomains are domains that have nameservers of their own.
+	StubDomains map[string][]string `json:"stubDomains,omitempty"`
+	// HostCluster lets the tenant's pods resolve names of the host cluster.
+	HostCluster bool `json:"hostCluster,omitempty"`
+}
+
 // Runtime is the Go runtime.
 type Runtime struct {
 	// GOGC is how much the heap may grow at rest, in percent of the live heap, before a
@@ -158,6 +173,7 @@ func Default() *Config {
 			Workers:              16,
 		},
 		Nodes: Nodes{Mirror: MirrorAuto},
+		DNS:   DNS{BindAddress: "0.0.0.0", Port: 1053},
 		// Measured on an idle control plane: 200 MB anonymous at Go's 100, 167 MB at 50, 149 MB at 25.
 		Runtime: Runtime{GOGC: 25},
 	}

@@ -111,6 +111,12 @@ func TestBadValuesNameTheField(t *testing.T) {
 		"a range that is an address":     {func(c *Config) { c.Host.ServiceCIDR = "10.0.0.1" }, `host.serviceCIDR: "10.0.0.1" is not a range such as 10.96.0.0/12`},
 		"an unknown mirror":              {func(c *Config) { c.Nodes.Mirror = "some" }, `nodes.mirror: "some" is not one of auto, all, used`},
 		"a token that is never rotated":  {func(c *Config) { c.Sync.ServiceAccountTokens.RotateAt = 1 }, `sync.serviceAccountTokens.rotateAt: 1 is not above 0 and at most 0.95`},
+		"a nameserver by its name":       {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53", "dns.example"} }, `dns.upstream[1]: "dns.example" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
+		"a nameserver at port 0":         {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53:0"} }, `dns.upstream[0]: "10.0.0.53:0" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
+		"a stub domain of nobody":        {func(c *Config) { c.DNS.StubDomains = map[string][]string{"corp.example": nil} }, `dns.stubDomains[corp.example]: has no nameservers`},
+		"a stub domain of the cluster's": {func(c *Config) { c.DNS.StubDomains = map[string][]string{"svc.cluster.local": {"::1"}} }, `dns.stubDomains[svc.cluster.local]: is the virtual cluster's own: see clusterDomain`},
+		"a stub domain with a wildcard":  {func(c *Config) { c.DNS.StubDomains = map[string][]string{"*.example": {"::1"}} }, `dns.stubDomains[*.example]: "*.example" is not a DNS domain, such as cluster.local`},
+		"DNS on the API's port":          {func(c *Config) { c.DNS.Port = c.APIServer.Port }, `dns.port: 8443 is apiServer.port already`},
 		"several mistakes at once":       {func(c *Config) { c.Tenant, c.Sync.Workers = "-", 0 }, `tenant: "-" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends); sync.workers: 0 is not between 1 and 256`},
 		"a quota smaller than the store": {func(c *Config) { c.Etcd.QuotaBytes = 1 }, `etcd.quotaBytes: 1 is not between 67108864 and 68719476736`},
 	} {
@@ -142,6 +148,19 @@ func TestCompleteInPod(t *testing.T) {
 	require.Equal(t, "10.1.0.7", done.AdvertiseIP().String())
 	require.True(t, done.InCluster())
 	require.True(t, done.Preflight)
+}
+
+func TestNameservers(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, head+"dns: {upstream: [192.0.2.1], stubDomains: {corp.example: [192.0.2.2]}}\n", nil, "--tenant=a", "--host-namespace=b",
+		"--dns-upstream=192.0.2.3,[fd00::53]:5353", "--dns-stub-domains=a.example=192.0.2.4", "--dns-stub-domains", "b.example=fd00::1,a.example=192.0.2.5:54")
+	require.NoError(t, err)
+	done, err := c.Complete()
+	require.NoError(t, err)
+	require.Equal(t, []string{"192.0.2.3:53", "[fd00::53]:5353"}, done.DNS.Upstream)
+	require.Empty(t, cmp.Diff(map[string][]string{"a.example": {"192.0.2.4:53", "192.0.2.5:54"}, "b.example": {"[fd00::1]:53"}}, done.DNS.StubDomains))
+
+	require.EqualError(t, (&mapping{to: &c.DNS.StubDomains}).Set("a.example"), `"a.example" is not DOMAIN=NAMESERVER`)
 }
 
 // A process with a kubeconfig may run in a pod of a cluster that is not its host.

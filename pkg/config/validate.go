@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -78,6 +79,14 @@ func (c *Config) validate() []Problem {
 	check("sync.deleteBreaker.share", share(c.Sync.DeleteBreaker.Share, 1))
 	check("sync.workers", within(c.Sync.Workers, 1, 256))
 	check("nodes.mirror", oneOf(c.Nodes.Mirror, MirrorAuto, MirrorAll, MirrorUsed))
+	check("dns.bindAddress", ip(c.DNS.BindAddress))
+	check("dns.port", port(c.DNS.Port, c.APIServer.Port))
+	for i, server := range c.DNS.Upstream {
+		check(fmt.Sprintf("dns.upstream[%d]", i), nameserver(server))
+	}
+	for _, stub := range slices.Sorted(maps.Keys(c.DNS.StubDomains)) {
+		check(fmt.Sprintf("dns.stubDomains[%s]", stub), stubDomain(stub, c.ClusterDomain, c.DNS.StubDomains[stub]))
+	}
 	check("runtime.gogc", within(c.Runtime.GOGC, 10, 1000))
 	check("log.verbosity", within(c.Log.Verbosity, 0, 10))
 	return problems
@@ -136,6 +145,39 @@ func serverURL(raw string) string {
 	parsed, err := url.Parse(raw)
 	if err != nil || parsed.Scheme != "https" || parsed.Host == "" {
 		return fmt.Sprintf("%q is not an https:// URL", raw)
+	}
+	return ""
+}
+
+// port is one for UDP and TCP, beside another that is taken.
+func port(number, taken int) string {
+	if number == taken {
+		return fmt.Sprintf("%d is apiServer.port already", number)
+	}
+	return within(number, 1, 65535)
+}
+
+func nameserver(server string) string {
+	if _, err := Nameserver(server); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// stubDomain must leave the cluster's own names alone.
+func stubDomain(name, cluster string, servers []string) string {
+	switch {
+	case domain(name) != "":
+		return domain(name)
+	case name == cluster || strings.HasSuffix(name, "."+cluster):
+		return "is the virtual cluster's own: see clusterDomain"
+	case len(servers) == 0:
+		return "has no nameservers"
+	}
+	for _, server := range servers {
+		if detail := nameserver(server); detail != "" {
+			return detail
+		}
 	}
 	return ""
 }
