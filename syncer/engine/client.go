@@ -52,12 +52,15 @@ func newClient(config *rest.Config, kind resource.Kind) (*client, error) {
 	return &client{kind: kind, rest: restClient}, nil
 }
 
+// Parameters are encoded as of core/v1, which knows the options of all requests: the
+// groups of custom resources are not in the scheme.
+
 // listWatch is for an informer. It outlasts outages, and calls back when one is over.
 func (c *client) listWatch(namespace string, selector labels.Selector, back func()) *cache.ListWatch {
 	request := func(options metav1.ListOptions) *rest.Request {
 		options.LabelSelector = selector.String()
 		return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.kind.Resource.Resource).
-			VersionedParams(&options, scheme.ParameterCodec)
+			SpecificallyVersionedParams(&options, scheme.ParameterCodec, corev1.SchemeGroupVersion)
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
@@ -78,7 +81,7 @@ func (c *client) get(ctx context.Context, key resource.Key) (resource.Object, er
 
 func (c *client) create(ctx context.Context, object resource.Object) error {
 	return c.rest.Post().NamespaceIfScoped(object.GetNamespace(), c.kind.Namespaced).Resource(c.kind.Resource.Resource).
-		VersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, scheme.ParameterCodec).
+		SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
 		Body(object).Do(ctx).Error()
 }
 
@@ -88,7 +91,7 @@ func (c *client) patch(ctx context.Context, live resource.Object, subresource st
 	if subresource != "" {
 		request = request.SubResource(subresource)
 	}
-	return request.VersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec).
+	return request.SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
 		Body(patch).Do(ctx).Error()
 }
 

@@ -89,12 +89,12 @@ func newTenant(t *testing.T, name string) *tenant {
 }
 
 // start runs an engine until the returned function is called.
-func (x *tenant) start(breaker engine.Breaker) (stop func()) {
+func (x *tenant) start(breaker engine.Breaker, more ...resource.Kind) (stop func()) {
 	x.t.Helper()
 	x.events = record.NewFakeRecorder(100)
 	x.registry = prometheus.NewRegistry()
 	e, err := engine.New(engine.Options{
-		Virtual: virtualServer.Config, Host: hostServer.Config, Kinds: []resource.Kind{configMaps(x.name)},
+		Virtual: virtualServer.Config, Host: hostServer.Config, Kinds: append([]resource.Kind{configMaps(x.name)}, more...),
 		Env:      resource.Env{Tenant: x.name, HostNamespace: x.name, Identity: x.identity},
 		Recorder: x.events, Metrics: engine.NewMetrics(x.registry), Breaker: breaker,
 	})

@@ -3,6 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -34,12 +37,13 @@ func persistent[T any](ctx context.Context, back func(), ask func(context.Contex
 }
 
 // answered reports whether a request reached an API server that was able to say something.
+// An error of our own, as a request that can't be encoded, is as good as an answer: to
+// ask again would not help, and nobody would hear of it.
 func answered(err error) bool {
-	if err == nil {
-		return true
-	}
-	var status apierrors.APIStatus
-	return errors.As(err, &status) && !apierrors.IsServiceUnavailable(err)
+	var transport *url.Error
+	var network net.Error
+	return err == nil || !errors.As(err, &transport) && !errors.As(err, &network) && !apierrors.IsServiceUnavailable(err) &&
+		!errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // troubled are the keys of a kind whose last attempt failed.

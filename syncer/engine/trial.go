@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+
+	"nestling.dev/nestling/syncer/apply"
+	"nestling.dev/nestling/syncer/plan"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// Trial is one write to the host that an object on its way into the virtual cluster
+// would lead to. The host can be asked about it without its being done.
+type Trial struct {
+	engine  *Engine
+	kind    *syncedKind
+	virtual resource.Object
+	action  plan.Action
+}
+
+// Desired is the host object that would be made; nil for a change of one that is there.
+func (t Trial) Desired() resource.Object {
+	if t.action.Verb != plan.Create {
+		return nil
+	}
+	return t.action.Want
+}
+
+// Tries reports whether there can be trials of a resource, and in which version.
+func (e *Engine) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
+	kind, ok := e.kinds[gr.Resource]
+	if !ok || kind.Resource.Group != gr.Group || kind.Direction != resource.ToHost {
+		return schema.GroupVersion{}, false
+	}
+	return kind.Resource.GroupVersion(), true
+}
+
+// Trials are the writes to the host that virtual would lead to, if it were written as it
+// is. There are none for an object that does not take part, or before the caches are
+// filled. What keeps a new object waiting (a Secret on its way to the host) is nothing
+// that the host would refuse it for, and is passed over. The error is a
+// *resource.Rejection for an object that will never be translated.
+func (e *Engine) Trials(gr schema.GroupResource, virtual resource.Object) ([]Trial, error) {
+	if _, ok := e.Tries(gr); !ok || !e.synced.Load() || virtual.GetDeletionTimestamp() != nil {
+		return nil, nil
+	}
+	kind := e.kinds[gr.Resource]
+	env := e.Env()
+	if !kind.Select(env, virtual) {
+		return nil, nil
+	}
+	host := kind.hostObject(env, resource.KeyOf(virtual))
+	if host == nil || !kind.translates(host) || host.GetAnnotations()[resource.AnnotationUID] != string(virtual.GetUID()) {
+		desired, err := kind.ToHost(env, virtual)
+		if err != nil {
+			return nil, err
+		}
+		want := resource.Stamp(env, kind.Name, virtual, desired)
+		return []Trial{{e, kind, virtual, plan.Action{Verb: plan.Create, Want: want}}}, nil
+	}
+	var out []Trial
+	for _, action := range plan.Decide(env, kind.Kind, virtual, host).Actions {
+		if action.Side == plan.Host && action.Verb == plan.Patch {
+			out = append(out, Trial{e, kind, virtual, action})
+		}
+	}
+	return out, nil
+}
+
+// Do asks the host, by a dry run, and returns what it warns of.
+func (t Trial) Do(ctx context.Context) (warnings []string, err error) {
+	var request *rest.Request
+	switch client := t.kind.host; t.action.Verb {
+	case plan.Create:
+		request = client.rest.Post().NamespaceIfScoped(t.action.Want.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
+			VersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
+			Body(t.action.Want)
+	default:
+		patch, err := apply.Patch(t.kind.Kind, t.action.Live, t.action.Want)
+		if err != nil || patch == nil {
+			return nil, err
+		}
+		request = client.rest.Patch(apply.Type(t.kind.Kind)).NamespaceIfScoped(t.action.Live.GetNamespace(), t.kind.Namespaced).
+			Resource(t.kind.Resource.Resource).Name(t.action.Live.GetName()).
+			VersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
+			Body(patch)
+		if t.action.Subresource != "" {
+			request = request.SubResource(t.action.Subresource)
+		}
+	}
+	// A host that says "later" says nothing about the object, and waiting is not ours to do.
+	result := request.MaxRetries(0).WarningHandler(rest.NoWarnings{}).Do(ctx)
+	for _, warning := range result.Warnings() {
+		warnings = append(warnings, warning.Text)
+	}
+	if err := result.Error(); err != nil {
+		return warnings, fmt.Errorf("try to %s host %s for virtual %s/%s: %w", t.action.Verb, t.kind.Name, t.virtual.GetNamespace(), t.virtual.GetName(), err)
+	}
+	return warnings, nil
+}
+
+// Arrived reports whether the host object of the virtual one is there.
+func (t Trial) Arrived() bool {
+	host := t.kind.hostObject(t.engine.Env(), resource.KeyOf(t.virtual))
+	return host != nil && host.GetAnnotations()[resource.AnnotationUID] == string(t.virtual.GetUID())
+}
+
+// Words is what the host says about the trial, in the tenant's words. The host namespace
+// and accounts of the host's may stand anywhere in the text.
+func (t Trial) Words(text string) string { return t.engine.words(t.kind, t.virtual, text) }
