@@ -53,6 +53,7 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 			Owner: s.owner, ClusterDomain: s.config.ClusterDomain,
 			APIServerIP: s.serviceIP.String(), APIServerPort: 443,
 			WorkloadServiceAccount: s.names.Workload(),
+			ControlPlane:           resource.ControlPlane{APIPort: int32(s.config.APIServer.Port), DNSPort: int32(s.config.DNS.Port)},
 		},
 		Kinds: resources.Options{
 			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
