@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"nestling.dev/nestling/syncer/engine"
-	"nestling.dev/nestling/syncer/naming"
 	"nestling.dev/nestling/syncer/resource"
 	"nestling.dev/nestling/syncer/resources"
 	"nestling.dev/nestling/syncer/tokens"
@@ -107,37 +105,6 @@ func (s *Syncer) Run(ctx context.Context, ready func()) error {
 	default:
 		return err
 	}
-}
-
-// HostPod is a virtual pod's place on the host.
-type HostPod struct {
-	Namespace, Name string
-	UID             string   // of the virtual pod
-	Containers      []string // of the virtual pod: those that others injected on the host are not among them
-}
-
-// HostPod is where the virtual pod name in namespace runs. It is false for a pod that
-// there is not, and for one that has no host pod: what stands under its host name may be
-// somebody else's.
-func (s *Syncer) HostPod(namespace, name string) (HostPod, bool) {
-	env := s.engine.Env()
-	pod, ok := env.View.Virtual("pods", resource.Key{Namespace: namespace, Name: name}).(*corev1.Pod)
-	if !ok {
-		return HostPod{}, false
-	}
-	hostName := naming.Host(env.Tenant, namespace, name)
-	host := env.View.Host("pods", hostName)
-	if host == nil || !resource.IsOurs(env, "Pod", host) || host.GetAnnotations()[resource.AnnotationUID] != string(pod.UID) {
-		return HostPod{}, false
-	}
-	target := HostPod{Namespace: env.HostNamespace, Name: hostName, UID: string(pod.UID)}
-	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		target.Containers = append(target.Containers, container.Name)
-	}
-	for _, container := range pod.Spec.EphemeralContainers {
-		target.Containers = append(target.Containers, container.Name)
-	}
-	return target, true
 }
 
 // HostService is what a virtual Service becomes on the host.

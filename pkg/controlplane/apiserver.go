@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -23,6 +24,8 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
+
+	"nestling.dev/nestling/pkg/controlplane/apigroup"
 )
 
 // APIServer is upstream's kube-apiserver as a component.
@@ -148,7 +151,7 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err := s.adjust(config); err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
 	}
-	bootstrap := replaceBootstrap(config)
+	bootstrap := replaceBootstrap(config, s.clusterRoles())
 	completed, err := config.Complete()
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
@@ -180,11 +183,33 @@ func (s *APIServer) adjust(config *app.Config) error {
 		}
 		config.KubeAPIs.Extra.EndpointReconcilerConfig.Reconciler = endpoints
 	}
+	for _, group := range s.opts.Groups {
+		group.Describe(config.KubeAPIs.ControlPlane.Generic)
+	}
+	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
+	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
+		return chain(apigroup.WithDiscovery(handler, s.opts.Groups), c)
+	}
 	return nil
 }
 
-// extend adds to the outermost server of the chain, which sees every request first.
+// clusterRoles are those of our own API groups.
+func (s *APIServer) clusterRoles() []rbacv1.ClusterRole {
+	var roles []rbacv1.ClusterRole
+	for _, group := range s.opts.Groups {
+		roles = append(roles, group.ClusterRoles...)
+	}
+	return roles
+}
+
+// extend adds to the outermost server of the chain, which sees every request first, and
+// API groups to the next one, to which that hands what no APIService claims.
 func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap genericapiserver.PostStartHookFunc) error {
+	for _, group := range s.opts.Groups {
+		if err := group.Install(server.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)); err != nil {
+			return err
+		}
+	}
 	if err := server.GenericAPIServer.AddReadyzChecks(s.opts.ReadyChecks...); err != nil {
 		return fmt.Errorf("add ready checks: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
+	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/pki"
 )
 
@@ -52,6 +53,9 @@ type APIServerOptions struct {
 	// MutatingLast are admission plugins that run after all other mutating
 	// ones, webhooks included, in this order.
 	MutatingLast []AdmissionPlugin
+
+	// Groups are API groups of our own, served beside upstream's.
+	Groups []apigroup.Group
 
 	// ReadyChecks extend /readyz. They do not delay the component's own ready.
 	// Upstream publishes default/kubernetes, at its first start, only when all

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,9 +43,9 @@ const (
 	bootstrapRetry = 100 * time.Millisecond
 )
 
-// replaceBootstrap turns off upstream's hooks. It returns ours, or nil if this
-// server does without RBAC.
-func replaceBootstrap(config *app.Config) genericapiserver.PostStartHookFunc {
+// replaceBootstrap turns off upstream's hooks. It returns ours, which makes some roles
+// more, or nil if this server does without RBAC.
+func replaceBootstrap(config *app.Config, more []rbacv1.ClusterRole) genericapiserver.PostStartHookFunc {
 	disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
 	if disabled.Has(rbacrest.PostStartHookName) {
 		return nil
@@ -57,7 +58,7 @@ func replaceBootstrap(config *app.Config) genericapiserver.PostStartHookFunc {
 			return fmt.Errorf("client for the default policy: %w", err)
 		}
 		err = wait.PollUntilContextCancel(hook, bootstrapRetry, true, func(ctx context.Context) (bool, error) {
-			if err := ensureDefaultPolicy(ctx, client); err != nil {
+			if err := ensureDefaultPolicy(ctx, client, more); err != nil {
 				klog.FromContext(ctx).Error(err, "Cannot write the default policy yet")
 				return false, nil
 			}
@@ -72,7 +73,7 @@ func replaceBootstrap(config *app.Config) genericapiserver.PostStartHookFunc {
 
 // ensureDefaultPolicy makes what is missing and repairs what is too narrow, as
 // an upgrade of Kubernetes may want it. What someone widened stays.
-func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface) error {
+func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface, more []rbacv1.ClusterRole) error {
 	roles, err := listClusterRoles(ctx, client)
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface) error
 		})
 	}
 
-	for _, role := range append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...) {
+	for _, role := range slices.Concat(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles(), more) {
 		reconcileRole(reconciliation.ClusterRoleRuleOwner{ClusterRole: &role}, roles)
 	}
 	for _, binding := range append(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings()...) {

@@ -42,12 +42,16 @@ func hostResources(namespace string) []HostResource {
 
 // optionalResources lists what lies in the namespace and can be done without, as where the host does not serve it.
 func optionalResources() []HostResource {
-	return synced(func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional })
+	return append(synced(func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional }),
+		HostResource{"metrics.k8s.io", "pods", verbs("list"), nil}, // kubectl top, and autoscalers
+	)
 }
 
 // clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
 func clusterResources() []HostResource {
-	return synced(func(kind resource.Kind) bool { return !kind.Namespaced })
+	return append(synced(func(kind resource.Kind) bool { return !kind.Namespaced }),
+		HostResource{"metrics.k8s.io", "nodes", verbs("list"), nil}, // kubectl top nodes
+	)
 }
 
 // synced is what the selected kinds of the syncer's registry need.

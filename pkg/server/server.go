@@ -24,6 +24,7 @@ import (
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
 	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/hostclient"
@@ -231,7 +232,10 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		address, _ := netip.AddrFromSlice(s.serviceIP)
 		serviceRange = config.ServiceRange(address)
 	}
-	var err error
+	usage, err := s.usageGroup()
+	if err != nil {
+		return err
+	}
 	s.apiServer, err = controlplane.NewAPIServer(controlplane.APIServerOptions{
 		EtcdEndpoint: s.etcd.Endpoint(), PKI: s.pki, Dir: filepath.Join(s.config.DataDir, "pki"),
 		BindAddress: s.config.BindIP(), Port: s.config.APIServer.Port, AdvertiseAddress: advertised,
@@ -239,6 +243,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		SANs:         s.sans(),
 		Kubelet:      s.kubelet.Dial,
 		MutatingLast: s.admissionPlugins(),
+		Groups:       []apigroup.Group{usage},
 		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer)},
 		Metrics:      s.metrics.Handler(),
 	})
