@@ -7,7 +7,10 @@ export CGO_ENABLED=0
 case " ${GOFLAGS:-} " in *" -trimpath "*) ;; *) export GOFLAGS="${GOFLAGS:+$GOFLAGS }-buildvcs=false -trimpath" ;; esac
 
 # modules lists the directories of the Go modules of this repository.
-modules() { printf '%s\n' . e2e/hostbins; }
+modules() { printf '%s\n' . e2e/hostbins e2e/operatorbins; }
+
+# kubernetes_modules lists those that build Kubernetes itself.
+kubernetes_modules() { printf '%s\n' . e2e/hostbins; }
 
 # required MODULE-DIRECTORY PATH prints the version of PATH that the module requires.
 required() { awk -v path="$2" '$1 == path && $2 ~ /^v/ { print $2; exit } $1 == "require" && $2 == path { print $3; exit }' "$1/go.mod"; }

@@ -16,7 +16,7 @@ while read -r module; do
 		go mod edit -fmt
 		go mod tidy
 	)
-done < <(modules)
+done < <(kubernetes_modules)
 sed -i "s|kubernetes = \"v[^\"]*\"|kubernetes = \"$version\"|" pkg/version/version.go
 scripts/verify-kubernetes.sh
 echo "Kubernetes is $version. Next: make verify build test; and read upstream's CHANGELOG for flags and controllers."

@@ -19,6 +19,6 @@ $(diff <(echo "$want") <(echo "$got") || true)"
 	for part in api client/pkg client pkg; do
 		[ "$(required "$module" "go.etcd.io/etcd/$part/v3")" = "$etcd" ] || fail "$module/go.mod: go.etcd.io/etcd/$part/v3 is not $etcd"
 	done
-done < <(modules)
+done < <(kubernetes_modules)
 
 grep -q "kubernetes = \"$version\"" pkg/version/version.go || fail "pkg/version/version.go: kubernetes is not $version"

@@ -1,0 +1,98 @@
+package operators
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"nestling.dev/nestling/e2e/image"
+)
+
+// Set is the operators, built.
+type Set struct {
+	module  string // directory of the nested module
+	bin     string
+	kubectl string
+}
+
+// Packages of the nested module, and what their binaries are called.
+const (
+	sampleAPIServer = "k8s.io/sample-apiserver"
+	etcd            = "go.etcd.io/etcd/server/v3"
+	clusterAPI      = "sigs.k8s.io/cluster-api/core"
+)
+
+// Build compiles them into <root>/bin/operators; root is the repository's, and kubectl a
+// program for its kustomize. The go command knows what is up to date.
+func Build(ctx context.Context, root, kubectl string) (*Set, error) {
+	set := &Set{module: filepath.Join(root, "e2e", "operatorbins"), bin: filepath.Join(root, "bin", "operators"), kubectl: kubectl}
+	if err := os.MkdirAll(set.bin, 0o755); err != nil {
+		return nil, err
+	}
+	_, err := set.goCommand(ctx, "build", "-ldflags", "-s -w", "-o", set.bin+string(filepath.Separator),
+		"./cmd/certmanager", "./cmd/chart", sampleAPIServer, etcd, clusterAPI)
+	if err != nil {
+		return nil, fmt.Errorf("operators: build: %w", err)
+	}
+	return set, nil
+}
+
+// goCommand runs in the nested module, with the flags of the repository's other builds.
+func (s *Set) goCommand(ctx context.Context, args ...string) ([]byte, error) {
+	command := exec.CommandContext(ctx, "go", args...)
+	command.Dir = s.module
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
+	return output(command)
+}
+
+// source is the directory of a module of the nested module's graph, in Go's cache.
+func (s *Set) source(ctx context.Context, path string) (string, error) {
+	out, err := s.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", path)
+	return strings.TrimSpace(string(out)), err
+}
+
+// output of a program; the error carries what it said.
+func output(command *exec.Cmd) ([]byte, error) {
+	var out, said bytes.Buffer
+	command.Stdout, command.Stderr = &out, &said
+	if err := command.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", strings.Join(command.Args, " "), err, bytes.TrimSpace(said.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// registry of the images. Nothing is ever pulled from it.
+const registry = "nestling.dev/e2e/"
+
+// tag of every image: the chart and the manifests want one.
+const tag = "e2e"
+
+func imageName(name string) string { return registry + name + ":" + tag }
+
+// Images describes what a node needs to run them.
+func (s *Set) Images() []image.Image {
+	binary := func(inside, name string) image.Layer {
+		return image.Layer{{Path: inside, Source: filepath.Join(s.bin, name)}}
+	}
+	images := []image.Image{
+		// Its manifest of upstream's wants to write its certificate beside the binary, and etcd its data.
+		{Name: imageName("sample-apiserver"), Entrypoint: []string{"/sample-apiserver"}, Layers: []image.Layer{binary("/sample-apiserver", "sample-apiserver")}},
+		{Name: imageName("etcd"), Entrypoint: []string{"/etcd"}, Layers: []image.Layer{binary("/etcd", "server")}},
+		{Name: imageName("cluster-api"), User: "65532:65532", Layers: []image.Layer{append(binary("/manager", "core"), temporary())}},
+	}
+	for _, program := range certManagerPrograms() {
+		images = append(images, image.Image{
+			Name: imageName("cert-manager-" + program), User: "1000:1000", Entrypoint: []string{"/certmanager", program},
+			Layers: []image.Layer{binary("/certmanager", "certmanager")},
+		})
+	}
+	return images
+}
+
+func certManagerPrograms() []string { return []string{"controller", "webhook", "cainjector"} }
+
+func temporary() image.File { return image.File{Path: "/tmp", Dir: true, Mode: os.ModeSticky | 0o777} }

@@ -1,0 +1,107 @@
+package operators
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Namespaces in which the manifests put the operators.
+const (
+	SampleAPIServerNamespace = "wardle"
+	CertManagerNamespace     = "cert-manager"
+	ClusterAPINamespace      = "capi-system"
+)
+
+// SampleAPIServer is upstream's example of an aggregated API server, with its etcd in the
+// same pod: apply it with kubectl.
+func (s *Set) SampleAPIServer(ctx context.Context) ([]byte, error) {
+	source, err := s.source(ctx, sampleAPIServer)
+	if err != nil {
+		return nil, fmt.Errorf("operators: sample-apiserver: %w", err)
+	}
+	// The namespace before what is in it.
+	files := []string{"ns", "sa", "rbac", "rbac-bind", "auth-delegator", "auth-reader", "service", "deployment", "apiservice"}
+	var out bytes.Buffer
+	for _, file := range files {
+		content, err := os.ReadFile(filepath.Join(source, "artifacts", "example", file+".yaml"))
+		if err != nil {
+			return nil, fmt.Errorf("operators: sample-apiserver: %w", err)
+		}
+		fmt.Fprintf(&out, "---\n%s\n", content)
+	}
+	manifests := regexp.MustCompile(`image: registry\.k8s\.io/etcd:\S+`).ReplaceAll(out.Bytes(), []byte("image: "+imageName("etcd")))
+	return bytes.ReplaceAll(manifests, []byte("image: kube-sample-apiserver:latest"), []byte("image: "+imageName("sample-apiserver"))), nil
+}
+
+// Flunder is upstream's example of an object of the sample API.
+func (s *Set) Flunder(ctx context.Context) ([]byte, error) {
+	source, err := s.source(ctx, sampleAPIServer)
+	if err != nil {
+		return nil, fmt.Errorf("operators: sample-apiserver: %w", err)
+	}
+	return os.ReadFile(filepath.Join(source, "artifacts", "flunders", "01-flunder.yaml"))
+}
+
+// certManagerValues are those of the chart that name images. The check after the start is a
+// program that no module carries.
+func certManagerValues() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "crds: {enabled: true}\nprometheus: {enabled: false}\nstartupapicheck: {enabled: false}\n")
+	fmt.Fprintf(&out, "global: {leaderElection: {namespace: %s}}\n", CertManagerNamespace)
+	for _, program := range certManagerPrograms() {
+		values := fmt.Sprintf("image: {repository: %s, tag: %s, pullPolicy: Never}", registry+"cert-manager-"+program, tag)
+		if program == "controller" {
+			// A pod that mounts a Secret of a certificate goes with it.
+			fmt.Fprintf(&out, "enableCertificateOwnerRef: true\n%s\n", values)
+			continue
+		}
+		fmt.Fprintf(&out, "%s: {%s}\n", program, values)
+	}
+	return out.String()
+}
+
+// CertManager is cert-manager's own chart, rendered. Its namespace is not part of it.
+func (s *Set) CertManager(ctx context.Context) ([]byte, error) {
+	source, err := s.source(ctx, "github.com/cert-manager/cert-manager")
+	if err != nil {
+		return nil, fmt.Errorf("operators: cert-manager: %w", err)
+	}
+	command := exec.CommandContext(ctx, filepath.Join(s.bin, "chart"),
+		filepath.Join(source, "deploy", "charts", "cert-manager"), "cert-manager", CertManagerNamespace)
+	command.Stdin = strings.NewReader(certManagerValues())
+	manifests, err := output(command)
+	if err != nil {
+		return nil, fmt.Errorf("operators: cert-manager: %w", err)
+	}
+	return manifests, nil
+}
+
+// ClusterAPI is what `kubectl apply -k` of Cluster API's core provider gives, with its
+// variables at their defaults, as clusterctl would put them in.
+func (s *Set) ClusterAPI(ctx context.Context) ([]byte, error) {
+	source, err := s.source(ctx, "sigs.k8s.io/cluster-api")
+	if err != nil {
+		return nil, fmt.Errorf("operators: cluster-api: %w", err)
+	}
+	manifests, err := output(exec.CommandContext(ctx, s.kubectl, "kustomize", filepath.Join(source, "core", "config", "default")))
+	if err != nil {
+		return nil, fmt.Errorf("operators: cluster-api: %w", err)
+	}
+	// ${NAME:=default}
+	manifests = regexp.MustCompile(`\$\{[A-Z_]+:=([^}]*)\}`).ReplaceAll(manifests, []byte("$1"))
+	manifests = regexp.MustCompile(`image: \S*cluster-api-controller:\S+`).ReplaceAll(manifests, []byte("image: "+imageName("cluster-api")))
+	return bytes.ReplaceAll(manifests, []byte("imagePullPolicy: Always"), []byte("imagePullPolicy: Never")), nil
+}
+
+// Manifests are all of them by the operator's name.
+func (s *Set) Manifests() map[string]func(ctx context.Context) ([]byte, error) {
+	return map[string]func(ctx context.Context) ([]byte, error){
+		"sample-apiserver": s.SampleAPIServer, "cert-manager": s.CertManager, "cluster-api": s.ClusterAPI,
+	}
+}
