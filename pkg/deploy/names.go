@@ -13,6 +13,8 @@ const (
 
 	// Port is where the process serves the tenant's API; the Service forwards 443 to it.
 	Port = 8443
+	// DNSPort is where the process serves the tenant's DNS, by UDP and TCP; the Service for it forwards 53 to it.
+	DNSPort = 1053
 	// DataDir is where the volume is mounted.
 	DataDir = "/var/lib/nestling"
 	// ConfigDir is where the ConfigMap is mounted.
@@ -29,6 +31,9 @@ type Names struct {
 
 // Headless is the governing Service of the StatefulSet.
 func (n Names) Headless() string { return n.Tenant + "-headless" }
+
+// DNS is the Service in front of the tenant's DNS; its ClusterIP is in the resolv.conf of the tenant's pods.
+func (n Names) DNS() string { return n.Tenant + "-dns" }
 
 // Workload is the ServiceAccount that the tenant's pods run as on the host. It has no rights.
 func (n Names) Workload() string { return n.Tenant + "-workload" }

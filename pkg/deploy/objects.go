@@ -31,7 +31,7 @@ func Objects(o Options) ([]Object, error) {
 	if !o.Namespaced {
 		objects = append(objects, clusterRole(o), clusterRoleBinding(o))
 	}
-	return append(objects, anchor(o), configMap(o, file), service(o), headless(o), statefulSet(o, file)), nil
+	return append(objects, anchor(o), configMap(o, file), service(o), dns(o), headless(o), statefulSet(o, file)), nil
 }
 
 // labels are on every object of the control plane. The tenant label is not: it is for the tenant's own objects.
@@ -116,6 +116,23 @@ func service(o Options) *corev1.Service {
 			Selector:                 map[string]string{ControlPlaneLabel: o.Tenant},
 			PublishNotReadyAddresses: true,
 			Ports:                    []corev1.ServicePort{{Name: "https", Port: 443, TargetPort: intstr.FromString("https"), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+// dns is the tenant's DNS. It publishes the pod before it is ready for the same reasons: readiness depends on the host,
+// and names do not.
+func dns(o Options) *corev1.Service {
+	port := func(name string, protocol corev1.Protocol) corev1.ServicePort {
+		return corev1.ServicePort{Name: name, Port: 53, TargetPort: intstr.FromString(name), Protocol: protocol}
+	}
+	return &corev1.Service{
+		TypeMeta: kind("v1", "Service"), ObjectMeta: o.meta(o.names().DNS()),
+		Spec: corev1.ServiceSpec{
+			Type:                     corev1.ServiceTypeClusterIP,
+			Selector:                 map[string]string{ControlPlaneLabel: o.Tenant},
+			PublishNotReadyAddresses: true,
+			Ports:                    []corev1.ServicePort{port("dns", corev1.ProtocolUDP), port("dns-tcp", corev1.ProtocolTCP)},
 		},
 	}
 }

@@ -86,7 +86,11 @@ func container(o Options) corev1.Container {
 			fromField("POD_UID", "metadata.uid"),
 			fromField("POD_IP", "status.podIP"),
 		},
-		Ports:     []corev1.ContainerPort{{Name: "https", ContainerPort: Port, Protocol: corev1.ProtocolTCP}},
+		Ports: []corev1.ContainerPort{
+			{Name: "https", ContainerPort: Port, Protocol: corev1.ProtocolTCP},
+			{Name: "dns", ContainerPort: DNSPort, Protocol: corev1.ProtocolUDP},
+			{Name: "dns-tcp", ContainerPort: DNSPort, Protocol: corev1.ProtocolTCP},
+		},
 		Resources: o.Resources,
 		// The control plane is up in 3 s; the first start of a minute-long recovery must not be cut off.
 		StartupProbe: probe("/livez", 1, 180),

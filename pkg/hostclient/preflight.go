@@ -20,6 +20,8 @@ type Needs struct {
 	Namespace string
 	// Anchor is the ConfigMap that owns what the process makes; Service is in front of the tenant's API.
 	Anchor, Service string
+	// DNS is the Service in front of the tenant's DNS: manifests of before it had one do without.
+	DNS string
 	// Required are rights in the namespace: without them the process does not start. Role is where they are granted.
 	Required []rbacv1.PolicyRule
 	Role     string
@@ -31,6 +33,8 @@ type Needs struct {
 type Host struct {
 	Anchor  *corev1.ConfigMap
 	Service *corev1.Service
+	// DNS is nil if there is none.
+	DNS *corev1.Service
 	// Missing are the optional rights that the host does not grant.
 	Missing []Right
 }
@@ -63,6 +67,7 @@ func Check(ctx context.Context, host kubernetes.Interface, server string, needs 
 		func() (err error) { clusterWide, err = c.denied(ctx, "", rights(needs.ClusterWide)); return err },
 		func() (err error) { found.Anchor, err = c.anchor(ctx); return err },
 		func() (err error) { found.Service, err = c.service(ctx); return err },
+		func() (err error) { found.DNS, err = c.dns(ctx); return err },
 	)
 	// In this order: each can be the cause of those after it.
 	needed := rights(needs.Required)
@@ -117,6 +122,20 @@ func (c *checker) service(ctx context.Context) (*corev1.Service, error) {
 	service, err := c.host.CoreV1().Services(c.needs.Namespace).Get(ctx, c.needs.Service, metav1.GetOptions{})
 	if err != nil {
 		return nil, c.object("Service", c.needs.Service, err)
+	}
+	return service, nil
+}
+
+func (c *checker) dns(ctx context.Context) (*corev1.Service, error) {
+	if c.needs.DNS == "" {
+		return nil, nil
+	}
+	service, err := c.host.CoreV1().Services(c.needs.Namespace).Get(ctx, c.needs.DNS, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, c.object("Service", c.needs.DNS, err)
 	}
 	return service, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type Tenant struct {
 	sandbox *Sandbox
 	dir     string
 	port    int
+	dnsPort int
 
 	mu         sync.Mutex
 	process    *process // the latest; nil before the first start
@@ -76,6 +78,9 @@ func (t *Tenant) prepare(ctx context.Context) error {
 	if t.port, err = freePort(); err != nil {
 		return err
 	}
+	if t.dnsPort, err = freePort(); err != nil {
+		return err
+	}
 	file, err := yaml.Marshal(t.file())
 	if err != nil {
 		return err
@@ -109,6 +114,7 @@ func (t *Tenant) file() *config.Config {
 			AdvertiseAddress: "198.19.255.1",
 		},
 		Etcd: config.Etcd{UnsafeNoFsync: true}, // it dies with the sandbox
+		DNS:  config.DNS{BindAddress: "127.0.0.1", Port: t.dnsPort},
 	}
 	if t.sandbox.opts.Configure != nil {
 		t.sandbox.opts.Configure(t.name, file)
@@ -246,6 +252,9 @@ func (t *Tenant) Kubeconfig() []byte {
 	defer t.mu.Unlock()
 	return t.kubeconfig
 }
+
+// DNSAddress is where its DNS answers, by UDP and TCP: no simulated pod could ask it.
+func (t *Tenant) DNSAddress() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.dnsPort)) }
 
 // LogPath is the file that the process writes to, over all its runs.
 func (t *Tenant) LogPath() string { return filepath.Join(t.sandbox.opts.LogDir, t.name+".log") }

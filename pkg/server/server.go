@@ -27,6 +27,7 @@ import (
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
 	"nestling.dev/nestling/pkg/deploy"
+	"nestling.dev/nestling/pkg/dns"
 	"nestling.dev/nestling/pkg/hostclient"
 	"nestling.dev/nestling/pkg/lifecycle"
 	"nestling.dev/nestling/pkg/metrics"
@@ -65,12 +66,14 @@ type server struct {
 	owner      metav1.OwnerReference
 	unreadable map[string]bool // what the host does not serve, or does not let us use
 	serviceIP  net.IP          // of default/kubernetes: the ClusterIP of the tenant's host Service
+	dnsIP      net.IP          // the ClusterIP of the host Service for its DNS; nil: the tenant has none
 
 	pki       *pki.Bundle
 	etcd      *embeddedetcd.Member
 	kubelet   *kubeletapi.Server
 	apiServer *controlplane.APIServer
 	syncer    atomic.Pointer[syncer.Syncer] // read by requests that may come before it is there
+	dns       atomic.Pointer[dns.Server]    // likewise
 }
 
 // Run runs the tenant until ctx ends, then stops everything in order. A failure of
@@ -105,6 +108,7 @@ func Run(ctx context.Context, completed config.Completed) error {
 		lifecycle.New("kubeconfig", s.runKubeconfig),
 		lifecycle.New("controller-manager", s.runControllerManager),
 		lifecycle.New("syncer", s.runSyncer),
+		lifecycle.New("dns", s.runDNS),
 	}
 	return lifecycle.Run(ctx, components, lifecycle.Options{
 		StopTimeout: stopTimeout,
@@ -164,6 +168,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
 				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
 		}
+		s.dnsIP = s.findDNS(ctx, found.DNS)
 		return nil
 	})
 }
@@ -173,9 +178,9 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 	needs := hostclient.Needs{
 		Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
-		Anchor: s.names.Anchor(), Service: s.config.Host.Service,
-		Required: deploy.RequiredRules(s.config.Host.Namespace), Role: s.config.Tenant,
-		Optional: deploy.OptionalRules(), ClusterWide: deploy.ClusterRules(),
+		Anchor: s.names.Anchor(), Service: s.config.Host.Service, DNS: s.names.DNS(),
+		Required: deploy.RequiredRules(s.config.Host.Namespace, sync), Role: s.config.Tenant,
+		Optional: deploy.OptionalRules(sync), ClusterWide: deploy.ClusterRules(sync),
 	}
 	said := false
 	for start := time.Now(); ; {
@@ -244,7 +249,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		Kubelet:      s.kubelet.Dial,
 		MutatingLast: s.admissionPlugins(),
 		Groups:       []apigroup.Group{usage},
-		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer)},
+		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
 		Metrics:      s.metrics.Handler(),
 	})
 	if err != nil {

@@ -54,6 +54,9 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 			APIServerIP: s.serviceIP.String(), APIServerPort: 443,
 			WorkloadServiceAccount: s.names.Workload(),
 			ControlPlane:           resource.ControlPlane{APIPort: int32(s.config.APIServer.Port), DNSPort: int32(s.config.DNS.Port)},
+			DNSIP:                  s.dnsAddress(),
+			ControlPlane:           s.controlPlane(),
+			Policy:                 policy(s.config.Sync),
 		},
 		Kinds: resources.Options{
 			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
@@ -161,6 +164,7 @@ func (s *server) admissionPlugins() []controlplane.AdmissionPlugin {
 				}
 				return allocator
 			},
+			Own:      s.isDNSService,
 			Families: families(s.serviceIP),
 		}),
 	}}

@@ -29,7 +29,7 @@ func Services() resource.Kind {
 		About: resource.About{
 			Virtual: "everything else",
 			Host:    "`clusterIP(s)`, `nodePort`s, `healthCheckNodePort`, known in the answer to the request; status",
-			Default: "all but those of type ExternalName",
+			Default: "all but those of type ExternalName, `default/kubernetes` and `kube-system/kube-dns`",
 		},
 		Select:       selectService,
 		ToHost:       serviceToHost,
@@ -49,14 +49,20 @@ func ServiceToHost(env resource.Env, virtual *corev1.Service) (*corev1.Service, 
 	return resource.Stamp(env, "Service", virtual, desired), nil
 }
 
-func selectService(_ resource.Env, virtual *corev1.Service) bool {
-	return !isAPIService(virtual) && virtual.Spec.Type != corev1.ServiceTypeExternalName
+func selectService(env resource.Env, virtual *corev1.Service) bool {
+	return !isAPIService(virtual) && !isDNSService(env, virtual) && virtual.Spec.Type != corev1.ServiceTypeExternalName
 }
 
 // isAPIService is true of default/kubernetes, which is the tenant's API server: its
 // address is that of the tenant's own Service on the host.
 func isAPIService(virtual *corev1.Service) bool {
 	return virtual.Namespace == "default" && virtual.Name == "kubernetes"
+}
+
+// isDNSService is true of kube-system/kube-dns where the tenant has a DNS of its own: it has
+// the address of another Service on the host, which came with the tenant.
+func isDNSService(env resource.Env, virtual *corev1.Service) bool {
+	return env.DNSIP != "" && virtual.Namespace == "kube-system" && virtual.Name == "kube-dns"
 }
 
 func serviceToHost(env resource.Env, virtual *corev1.Service) (*corev1.Service, error) {

@@ -32,6 +32,9 @@ type Options struct {
 	// Allocator is the current allocator, nil as long as there is none: requests wait
 	// for it, up to 10 s.
 	Allocator func() Allocator
+	// Own tells Services whose address is no choice of the host's: the tenant's DNS has that
+	// of a host Service that came with the tenant. Nil: none, but for default/kubernetes.
+	Own func(namespace, name string) bool
 	// Families are those of this cluster's Service range, the primary one first. A
 	// dual-stack host may give an address of another, which is left out. Empty: all.
 	Families []corev1.IPFamily
@@ -97,7 +100,7 @@ func (p *Plugin) Admit(ctx context.Context, request admission.Attributes, _ admi
 	if !ok {
 		return apierrors.NewBadRequest("object is not a Service")
 	}
-	if isAPIService(request.GetNamespace(), service.Name) || !hasIP(service) {
+	if p.own(request.GetNamespace(), service.Name) || !hasIP(service) {
 		return nil
 	}
 
@@ -130,6 +133,10 @@ func (p *Plugin) Admit(ctx context.Context, request admission.Attributes, _ admi
 		return nil
 	}
 	return p.assign(service, wanted, host)
+}
+
+func (p *Plugin) own(namespace, name string) bool {
+	return isAPIService(namespace, name) || p.options.Own != nil && p.options.Own(namespace, name)
 }
 
 // isAPIService tells default/kubernetes, which the API server makes for itself at an
