@@ -1,13 +1,16 @@
 package resources
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"nestling.dev/nestling/syncer/naming"
 	"nestling.dev/nestling/syncer/resource"
 )
 
@@ -41,6 +44,39 @@ func (t *podTranslation) volumes() error {
 		}
 	}
 	return nil
+}
+
+// podVolumesWait keeps a pod from the host until its claims are there: the scheduler would
+// report that there are none. A claim that its user has yet to make is not waited for,
+// since the scheduler says about it what it says on any cluster; one that the virtual
+// ephemeral controller makes is.
+func podVolumesWait(env resource.Env, virtual *corev1.Pod) string {
+	for _, volume := range virtual.Spec.Volumes {
+		name := ""
+		switch {
+		case volume.PersistentVolumeClaim != nil:
+			name = volume.PersistentVolumeClaim.ClaimName
+		case volume.Ephemeral != nil:
+			name = ephemeralClaim(virtual.Name, volume.Name)
+		default:
+			continue
+		}
+		claim := env.View.Virtual("persistentvolumeclaims", resource.Key{Namespace: virtual.Namespace, Name: name})
+		switch {
+		case claim == nil && volume.Ephemeral != nil:
+			return fmt.Sprintf("PersistentVolumeClaim %q of its ephemeral volume %q is not there yet", name, volume.Name)
+		case claim == nil:
+			continue
+		case volume.Ephemeral != nil && !metav1.IsControlledBy(claim, virtual):
+			// The host would take it for any claim, and let the pod have it.
+			return fmt.Sprintf("PersistentVolumeClaim %q was not made for this pod's ephemeral volume %q", name, volume.Name)
+		}
+		host := env.View.Host("persistentvolumeclaims", naming.Host(env.Tenant, virtual.Namespace, name))
+		if host == nil || host.GetAnnotations()[resource.AnnotationUID] != string(claim.GetUID()) {
+			return fmt.Sprintf("PersistentVolumeClaim %q is on its way to the host", name)
+		}
+	}
+	return ""
 }
 
 // tokens replaces sources of ServiceAccount tokens by the Secret that holds them. Its

@@ -1,0 +1,24 @@
+package resources_test
+
+import (
+	"testing"
+
+	"nestling.dev/nestling/syncer/resources"
+	"nestling.dev/nestling/syncer/resources/golden"
+)
+
+func TestPersistentVolumeClaims(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.PersistentVolumeClaims(false))
+}
+func TestPersistentVolumes(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.PersistentVolumes(false))
+}
+func TestStorageClasses(t *testing.T) { t.Parallel(); golden.Run(t, resources.StorageClasses()) }
+func TestCSIDrivers(t *testing.T)     { t.Parallel(); golden.Run(t, resources.CSIDrivers()) }
+func TestCSINodes(t *testing.T)       { t.Parallel(); golden.Run(t, resources.CSINodes(false)) }
+func TestVolumeAttributesClasses(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.VolumeAttributesClasses())
+}
