@@ -109,6 +109,9 @@ func podWait(env resource.Env, virtual *corev1.Pod) string {
 			return fmt.Sprintf("%s %q is on its way to the host", kind, ref.Name)
 		}
 	}
+	if reason := podVolumesWait(env, virtual); reason != "" {
+		return reason
+	}
 	if len(Tokens(virtual)) > 0 {
 		secret := env.View.Host("secrets", TokenSecretName(env.Tenant, virtual.Namespace, virtual.Name))
 		if secret == nil || secret.GetAnnotations()[resource.AnnotationUID] != string(virtual.UID) {

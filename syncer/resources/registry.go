@@ -12,6 +12,8 @@ type Options struct {
 	// AllConfigMaps and AllSecrets sync every one of them, not only those that a synced
 	// object refers to or that ask for it by the annotation nestling.dev/sync.
 	AllConfigMaps, AllSecrets bool
+	// KeepVolumeClaims has claims, and the data behind them, outlive the tenant.
+	KeepVolumeClaims bool
 	// Unreadable is what the host does not serve, or does not let us use, as
 	// schema.GroupResource prints it: "nodes", "storageclasses.storage.k8s.io".
 	Unreadable map[string]bool
@@ -31,6 +33,12 @@ func Registry(options Options) []resource.Kind {
 		NetworkPolicies(),
 		PodDisruptionBudgets(),
 		Events(),
+		PersistentVolumeClaims(options.KeepVolumeClaims),
+		PersistentVolumes(options.Unreadable["persistentvolumes"]),
+		StorageClasses(),
+		CSIDrivers(),
+		CSINodes(!options.Unreadable["nodes"]),
+		VolumeAttributesClasses(),
 		Pods(),
 		Nodes(),
 	}
