@@ -80,6 +80,8 @@ type Sync struct {
 	// ConfigMaps and Secrets: "referenced" by a synced pod, or "all".
 	ConfigMaps Selection `json:"configMaps,omitempty"`
 	Secrets    Selection `json:"secrets,omitempty"`
+	// PersistentVolumeClaims hold the tenant's data.
+	PersistentVolumeClaims VolumeClaims `json:"persistentVolumeClaims,omitzero"`
 	// ServiceAccountTokens are the projected tokens of the tenant's pods.
 	ServiceAccountTokens Tokens `json:"serviceAccountTokens,omitzero"`
 	// DeleteBreaker stops an implausible deletion on the host.
@@ -94,6 +96,23 @@ type Selection string
 const (
 	SelectReferenced Selection = "referenced"
 	SelectAll        Selection = "all"
+)
+
+// VolumeClaims says what becomes of the tenant's claims.
+type VolumeClaims struct {
+	// OnTenantDelete is what deleting the tenant does to them on the host. Deleting a claim in the tenant deletes it
+	// there in any case.
+	OnTenantDelete DataPolicy `json:"onTenantDelete,omitempty"`
+}
+
+// DataPolicy says whether data goes with its tenant.
+type DataPolicy string
+
+const (
+	// DataDelete deletes the claims, and the volumes behind them by their reclaim policies.
+	DataDelete DataPolicy = "Delete"
+	// DataRetain leaves the claims, under their host names, to whoever runs the host.
+	DataRetain DataPolicy = "Retain"
 )
 
 // Tokens says when a ServiceAccount token in a pod is renewed.
@@ -165,12 +184,13 @@ func Default() *Config {
 		APIServer:     APIServer{BindAddress: "0.0.0.0", Port: 8443},
 		Etcd:          Etcd{QuotaBytes: 2 << 30}, // etcd's own default
 		Sync: Sync{
-			Preflight:            &preflight,
-			ConfigMaps:           SelectReferenced,
-			Secrets:              SelectReferenced,
-			ServiceAccountTokens: Tokens{RotateAt: 0.8},
-			DeleteBreaker:        DeleteBreaker{MinObjects: 20, Share: 0.5},
-			Workers:              16,
+			Preflight:              &preflight,
+			ConfigMaps:             SelectReferenced,
+			Secrets:                SelectReferenced,
+			PersistentVolumeClaims: VolumeClaims{OnTenantDelete: DataDelete},
+			ServiceAccountTokens:   Tokens{RotateAt: 0.8},
+			DeleteBreaker:          DeleteBreaker{MinObjects: 20, Share: 0.5},
+			Workers:                16,
 		},
 		Nodes: Nodes{Mirror: MirrorAuto},
 		DNS:   DNS{BindAddress: "0.0.0.0", Port: 1053},

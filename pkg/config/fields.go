@@ -69,6 +69,8 @@ func fields(c *Config) []Field {
 			Usage: "which ConfigMaps go to the host: referenced or all"},
 		{Path: "sync.secrets", Flag: "sync-secrets", value: text(&c.Sync.Secrets),
 			Usage: "which Secrets go to the host: referenced or all"},
+		{Path: "sync.persistentVolumeClaims.onTenantDelete", Flag: "sync-persistent-volume-claims-on-tenant-delete", value: text(&c.Sync.PersistentVolumeClaims.OnTenantDelete),
+			Usage: "what becomes of the tenant's claims, and their data, when the tenant is deleted: Delete or Retain"},
 		{Path: "sync.serviceAccountTokens.rotateAt", Flag: "sync-token-rotate-at", value: fraction(&c.Sync.ServiceAccountTokens.RotateAt),
 			Usage: "fraction of a token's life after which it is renewed"},
 		{Path: "sync.deleteBreaker.minObjects", Flag: "sync-delete-breaker-min-objects", value: integer(&c.Sync.DeleteBreaker.MinObjects),

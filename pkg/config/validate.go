@@ -74,6 +74,7 @@ func (c *Config) validate() []Problem {
 	check("etcd.quotaBytes", within(c.Etcd.QuotaBytes, 64<<20, 64<<30))
 	check("sync.configMaps", oneOf(c.Sync.ConfigMaps, SelectReferenced, SelectAll))
 	check("sync.secrets", oneOf(c.Sync.Secrets, SelectReferenced, SelectAll))
+	check("sync.persistentVolumeClaims.onTenantDelete", oneOf(c.Sync.PersistentVolumeClaims.OnTenantDelete, DataDelete, DataRetain))
 	check("sync.serviceAccountTokens.rotateAt", share(c.Sync.ServiceAccountTokens.RotateAt, 0.95)) // after that there is no time left to retry
 	check("sync.deleteBreaker.minObjects", within(c.Sync.DeleteBreaker.MinObjects, 0, 1_000_000))
 	check("sync.deleteBreaker.share", share(c.Sync.DeleteBreaker.Share, 1))
