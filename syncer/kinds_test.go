@@ -219,9 +219,6 @@ func TestServicesFollow(t *testing.T) {
 		}},
 		{"no selector", func(spec *corev1.ServiceSpec) { spec.Selector = nil }},
 		{"session affinity", func(spec *corev1.ServiceSpec) { spec.SessionAffinity = corev1.ServiceAffinityClientIP }},
-		{"type ExternalName", func(spec *corev1.ServiceSpec) {
-			*spec = corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.org"}
-		}},
 	} {
 		x.eventually(step.name, func() (string, error) {
 			current, err := services.Get(t.Context(), "web", metav1.GetOptions{})
@@ -252,6 +249,17 @@ func TestServicesFollow(t *testing.T) {
 			return cmp.Diff("192.0.2.10", got.Status.LoadBalancer.Ingress[0].IP), nil
 		})
 	}
+	_, err = services.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"type":"ExternalName","externalName":"example.org","clusterIP":null,"clusterIPs":null}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	x.eventually("a name of somebody else's is none of the host's", func() (string, error) {
+		_, err := x.host.CoreV1().Services(x.name).Get(t.Context(), x.hostName("web"), metav1.GetOptions{})
+		return gone(err)
+	})
+	service, err = services.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"type":"ClusterIP","externalName":null}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	x.eventually("one with an address is", hostService(func(got *corev1.Service) string {
+		return cmp.Diff(service.Spec.ClusterIP, got.Spec.ClusterIP)
+	}))
 	require.NoError(t, services.Delete(t.Context(), "web", metav1.DeleteOptions{}))
 	x.eventually("the host service goes with it", func() (string, error) {
 		_, err := x.host.CoreV1().Services(x.name).Get(t.Context(), x.hostName("web"), metav1.GetOptions{})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -155,12 +156,19 @@ func injected(env resource.Env, object corev1.ObjectReference) bool {
 
 // eventMessage is a host event's message in the tenant's words.
 func eventMessage(env resource.Env, object corev1.ObjectReference, message string) string {
-	pod, ok := virtualPod(env, object)
-	if !ok || object.Kind != "Pod" {
-		// Not a pod, or one that is gone already: only its own name can be known.
-		pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name, UID: object.UID}}
+	key := resource.Key{Namespace: object.Namespace, Name: object.Name}
+	switch object.Kind {
+	case "Pod":
+		if pod, ok := virtualPod(env, object); ok {
+			return VirtualText(env, pod, message)
+		}
+	case "Ingress":
+		if ingress, ok := env.View.Virtual("ingresses", key).(*networkingv1.Ingress); ok {
+			return ingressWords(env, ingress, message)
+		}
 	}
-	return VirtualText(env, pod, message)
+	// One that names no others, or that is gone already: only its own name can be known.
+	return VirtualText(env, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name, UID: object.UID}}, message)
 }
 
 // virtualPod is the virtual pod of a reference: the one that is there, which may be a
