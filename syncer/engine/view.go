@@ -62,6 +62,21 @@ func (v view) HostList(plural string) []resource.Object {
 	return out
 }
 
+func (v view) Named(hostName string) resource.Object {
+	for _, kind := range v.engine.order {
+		if kind.Direction != resource.ToHost {
+			continue
+		}
+		if object := cached(kind.hostInformer, resource.Key{Namespace: v.engine.options.Env.HostNamespace, Name: hostName}); object != nil {
+			return object
+		}
+		if _, object := kind.departed.Get(hostName, v.engine.options.Now()); object != nil {
+			return object
+		}
+	}
+	return nil
+}
+
 func (v view) Departed(plural, name string) (virtual, host resource.Object) {
 	kind, ok := v.engine.kinds[plural]
 	if !ok {

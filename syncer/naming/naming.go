@@ -43,6 +43,15 @@ func Derived(role, tenant, namespace, name string) string {
 	return strings.TrimRight(readable, "-") + "-" + hash(role, tenant, namespace, name)
 }
 
+// IsHost reports whether a word has the form of a host name.
+func IsHost(word string) bool {
+	readable := len(word) - hashLength - 1
+	if readable < 1 || len(word) > MaxLength || word[readable] != '-' {
+		return false
+	}
+	return strings.Trim(word[readable+1:], "0123456789abcdefghijklmnopqrstuv") == ""
+}
+
 // LabelValue is value where it fits into a label's 63 bytes, otherwise a readable
 // part of it and its hash.
 func LabelValue(value string) string {

@@ -69,6 +69,9 @@ type View interface {
 	// HostList is every object of ours in the host namespace; for cluster-scoped resources
 	// all of the host's.
 	HostList(resource string) []Object
+	// Named is the host object of ours, of any kind, that has this name, or had it until a
+	// short while ago; nil: there is none.
+	Named(hostName string) Object
 	// Departed is an object of ours that has left the host a short while ago, and its
 	// virtual object as it was then: what is told of them may come late. Nil: unknown.
 	Departed(resource, name string) (virtual, host Object)

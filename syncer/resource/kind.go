@@ -2,13 +2,9 @@ package resource
 
 import (
 	"reflect"
-	"strconv"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"nestling.dev/nestling/syncer/naming"
 )
 
 // Kind is a Spec whose Go type has been erased, so that kinds stand in one list.
@@ -143,13 +139,7 @@ func (s Spec[T]) Erase() Kind {
 	return kind
 }
 
-// plainWords replaces the host's names of one object. The host namespace may be a word
-// that messages have for other reasons, so it is replaced only where it is quoted or a
-// part of a path.
+// plainWords is for kinds whose host objects name nothing but themselves.
 func plainWords(env Env, virtual Object, text string) string {
-	return strings.NewReplacer(
-		naming.Host(env.Tenant, virtual.GetNamespace(), virtual.GetName()), virtual.GetName(),
-		strconv.Quote(env.HostNamespace), strconv.Quote(virtual.GetNamespace()),
-		env.HostNamespace+"/", virtual.GetNamespace()+"/",
-	).Replace(text)
+	return VirtualText(env, virtual.GetNamespace(), NamesOf(env, KeyOf(virtual)), text)
 }

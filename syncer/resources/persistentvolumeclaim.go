@@ -203,7 +203,5 @@ func volumeClaimText(env resource.Env, virtual resource.Object, text string) str
 	if text == "" {
 		return ""
 	}
-	text = strings.ReplaceAll(text, naming.Host(env.Tenant, virtual.GetNamespace(), virtual.GetName()), virtual.GetName())
-	text = virtualNames(env, text)
-	return replaceWord(text, env.HostNamespace, virtual.GetNamespace(), isNamespace)
+	return resource.VirtualText(env, virtual.GetNamespace(), resource.NamesOf(env, resource.KeyOf(virtual)), text)
 }

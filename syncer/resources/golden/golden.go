@@ -89,6 +89,17 @@ func (w *World) HostList(plural string) []resource.Object {
 	return out
 }
 
+func (w *World) Named(hostName string) resource.Object {
+	for _, objects := range [][]resource.Object{w.HostObjects, w.LeftHost} {
+		for _, object := range objects {
+			if object.GetName() == hostName && object.GetAnnotations()[resource.AnnotationIdentity] != "" {
+				return object
+			}
+		}
+	}
+	return nil
+}
+
 func (w *World) Departed(plural, name string) (virtual, host resource.Object) {
 	host = find(w.LeftHost, plural, func(o resource.Object) bool { return o.GetName() == name })
 	if host == nil {
