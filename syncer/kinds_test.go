@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"nestling.dev/nestling/pkg/controlplane/controlplanetest"
 	"nestling.dev/nestling/syncer"
@@ -57,13 +58,20 @@ type tenant struct {
 	*testing.T
 	name          string
 	virtual, host kubernetes.Interface
+	config        *rest.Config // of the virtual side
 }
 
 func newTenant(t *testing.T, name string) tenant {
 	t.Helper()
-	x := tenant{T: t, name: name}
+	return newTenantOf(t, name, virtualServer, func(*syncer.Syncer) {})
+}
+
+// newTenantOf is one of another virtual server, to which the syncer is told.
+func newTenantOf(t *testing.T, name string, server *controlplanetest.Server, tell func(*syncer.Syncer)) tenant {
+	t.Helper()
+	x := tenant{T: t, name: name, config: server.Config}
 	var err error
-	x.virtual, err = kubernetes.NewForConfig(virtualServer.Config)
+	x.virtual, err = kubernetes.NewForConfig(server.Config)
 	require.NoError(t, err)
 	x.host, err = kubernetes.NewForConfig(hostServer.Config)
 	require.NoError(t, err)
@@ -74,13 +82,14 @@ func newTenant(t *testing.T, name string) tenant {
 		require.NoError(t, err)
 	}
 	s, err := syncer.New(syncer.Options{
-		Virtual: virtualServer.Config, Host: hostServer.Config,
+		Virtual: server.Config, Host: hostServer.Config,
 		Env: syncresource.Env{
 			Tenant: name, HostNamespace: name, Identity: "identity-" + name, ClusterDomain: "cluster.local",
 			APIServerIP: "10.0.0.77", APIServerPort: 443, WorkloadServiceAccount: name + "-workload",
 		},
 	})
 	require.NoError(t, err)
+	tell(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- s.Run(ctx, func() { close(ready) }) }()
