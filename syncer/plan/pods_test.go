@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
 	"nestling.dev/nestling/syncer/naming"
@@ -34,7 +35,26 @@ func podWorld(f *filler) *golden.World {
 		Namespace: "tenants", Name: resources.TokenSecretName("team-a", "default", "virtual-pod"),
 		Annotations: map[string]string{resource.AnnotationUID: string(pod.UID)},
 	}}
-	return &golden.World{VirtualObjects: []resource.Object{pod, service, namespace}, HostObjects: []resource.Object{tokens}}
+	world := &golden.World{VirtualObjects: []resource.Object{pod, service, namespace}, HostObjects: []resource.Object{tokens}}
+	for _, volume := range pod.Spec.Volumes {
+		if volume.Ephemeral != nil {
+			addEphemeralClaim(world, pod, volume.Name)
+		}
+	}
+	return world
+}
+
+// addEphemeralClaim does what the virtual cluster's ephemeral volume controller does, and
+// the syncer of claims after it.
+func addEphemeralClaim(world *golden.World, pod *corev1.Pod, volume string) {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: pod.Namespace, Name: pod.Name + "-" + volume, UID: types.UID("claim-of-" + volume),
+		OwnerReferences: []metav1.OwnerReference{{UID: pod.UID, Controller: new(true)}},
+	}}
+	env := golden.Env(world)
+	world.VirtualObjects = append(world.VirtualObjects, claim)
+	world.HostObjects = append(world.HostObjects, resource.Stamp(env, "PersistentVolumeClaim", claim,
+		&corev1.PersistentVolumeClaim{ObjectMeta: resource.HostMeta(env, claim)}))
 }
 
 func virtualPod(world *golden.World) *corev1.Pod {

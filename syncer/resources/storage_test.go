@@ -22,3 +22,12 @@ func TestVolumeAttributesClasses(t *testing.T) {
 	t.Parallel()
 	golden.Run(t, resources.VolumeAttributesClasses())
 }
+func TestVolumeSnapshots(t *testing.T) { t.Parallel(); golden.Run(t, resources.VolumeSnapshots()) }
+func TestVolumeSnapshotContents(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.VolumeSnapshotContents())
+}
+func TestVolumeSnapshotClasses(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.VolumeSnapshotClasses())
+}
