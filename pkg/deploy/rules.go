@@ -51,7 +51,17 @@ func optionalResources() []HostResource {
 func clusterResources() []HostResource {
 	return append(synced(func(kind resource.Kind) bool { return !kind.Namespaced }),
 		HostResource{"metrics.k8s.io", "nodes", verbs("list"), nil}, // kubectl top nodes
+		HostResource{"apiextensions.k8s.io", "customresourcedefinitions", verbs("get"), snapshotDefinitions()},
 	)
+}
+
+// snapshotDefinitions are copied into tenants, so that they can take snapshots.
+func snapshotDefinitions() []string {
+	var names []string
+	for _, kind := range resources.SnapshotResources() {
+		names = append(names, kind.GroupResource().String())
+	}
+	return names
 }
 
 // synced is what the selected kinds of the syncer's registry need.

@@ -46,6 +46,9 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if err := s.serveSnapshots(ctx, virtual, &kinds); err != nil {
+		return err
+	}
 	running, err := syncer.New(syncer.Options{
 		Virtual: virtual, Host: s.hostConfig,
 		Env: resource.Env{

@@ -39,6 +39,9 @@ func Registry(options Options) []resource.Kind {
 		CSIDrivers(),
 		CSINodes(!options.Unreadable["nodes"]),
 		VolumeAttributesClasses(),
+		VolumeSnapshots(),
+		VolumeSnapshotContents(),
+		VolumeSnapshotClasses(),
 		Pods(),
 		Nodes(),
 	}
