@@ -80,6 +80,12 @@ type Sync struct {
 	// ConfigMaps and Secrets: "referenced" by a synced pod, or "all".
 	ConfigMaps Selection `json:"configMaps,omitempty"`
 	Secrets    Selection `json:"secrets,omitempty"`
+	// PriorityClasses and RuntimeClasses are the host's, for the tenant's pods.
+	PriorityClasses PriorityClasses `json:"priorityClasses,omitzero"`
+	RuntimeClasses  RuntimeClasses  `json:"runtimeClasses,omitzero"`
+	// ServiceAccounts lets the tenant's pods run as host ServiceAccounts of their own, with the annotations of the
+	// virtual ones: what platforms grant to such an identity, the tenant can have.
+	ServiceAccounts bool `json:"serviceAccounts,omitempty"`
 	// PersistentVolumeClaims hold the tenant's data.
 	PersistentVolumeClaims VolumeClaims `json:"persistentVolumeClaims,omitzero"`
 	// ServiceAccountTokens are the projected tokens of the tenant's pods.
@@ -88,6 +94,31 @@ type Sync struct {
 	DeleteBreaker DeleteBreaker `json:"deleteBreaker,omitzero"`
 	// Workers is how many objects of one kind are worked on at once.
 	Workers int `json:"workers,omitempty"`
+}
+
+// PriorityClasses says which priority on the host the tenant's pods may have.
+type PriorityClasses struct {
+	// Selector selects, by labels, the host's classes that the tenant sees and its pods may name; empty: all but
+	// system-*.
+	Selector string `json:"selector,omitempty"`
+	// System lets pods have system-node-critical and system-cluster-critical: they displace anybody's pods.
+	System bool `json:"system,omitempty"`
+	// Unavailable says what becomes of a pod that names another: it runs without ("drop"), or not ("reject").
+	Unavailable Unavailable `json:"unavailable,omitempty"`
+}
+
+// Unavailable says what becomes of a pod that names something that it cannot have on the host.
+type Unavailable string
+
+const (
+	UnavailableDrop   Unavailable = "drop"
+	UnavailableReject Unavailable = "reject"
+)
+
+// RuntimeClasses says which of the host's the tenant's pods may name.
+type RuntimeClasses struct {
+	// Selector selects them by labels; empty: all.
+	Selector string `json:"selector,omitempty"`
 }
 
 // Selection says which objects of a kind go to the host.
@@ -187,6 +218,7 @@ func Default() *Config {
 			Preflight:              &preflight,
 			ConfigMaps:             SelectReferenced,
 			Secrets:                SelectReferenced,
+			PriorityClasses:        PriorityClasses{Unavailable: UnavailableDrop},
 			PersistentVolumeClaims: VolumeClaims{OnTenantDelete: DataDelete},
 			ServiceAccountTokens:   Tokens{RotateAt: 0.8},
 			DeleteBreaker:          DeleteBreaker{MinObjects: 20, Share: 0.5},

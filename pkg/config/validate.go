@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -74,6 +75,9 @@ func (c *Config) validate() []Problem {
 	check("etcd.quotaBytes", within(c.Etcd.QuotaBytes, 64<<20, 64<<30))
 	check("sync.configMaps", oneOf(c.Sync.ConfigMaps, SelectReferenced, SelectAll))
 	check("sync.secrets", oneOf(c.Sync.Secrets, SelectReferenced, SelectAll))
+	check("sync.priorityClasses.selector", selector(c.Sync.PriorityClasses.Selector))
+	check("sync.priorityClasses.unavailable", oneOf(c.Sync.PriorityClasses.Unavailable, UnavailableDrop, UnavailableReject))
+	check("sync.runtimeClasses.selector", selector(c.Sync.RuntimeClasses.Selector))
 	check("sync.persistentVolumeClaims.onTenantDelete", oneOf(c.Sync.PersistentVolumeClaims.OnTenantDelete, DataDelete, DataRetain))
 	check("sync.serviceAccountTokens.rotateAt", share(c.Sync.ServiceAccountTokens.RotateAt, 0.95)) // after that there is no time left to retry
 	check("sync.deleteBreaker.minObjects", within(c.Sync.DeleteBreaker.MinObjects, 0, 1_000_000))
@@ -140,6 +144,13 @@ func hostname(san string) string {
 		return ""
 	}
 	return fmt.Sprintf("%q is neither a DNS name nor an IP address", san)
+}
+
+func selector(text string) string {
+	if _, err := labels.Parse(text); err != nil {
+		return fmt.Sprintf("%q is not a label selector such as tenants=yes: %v", text, err)
+	}
+	return ""
 }
 
 func serverURL(raw string) string {

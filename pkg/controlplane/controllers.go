@@ -43,8 +43,8 @@ func hostControllers() []string {
 		names.PersistentVolumeExpanderController,
 	}
 	devices := []string{
-		// Claims are allocated by the scheduler, which is the host's.
-		names.ResourceClaimController,
+		// The host's scheduler allocates devices. The controller of claims stays: it makes
+		// those of templates, and reserves and frees what the host's does at the same time.
 		names.ResourcePoolStatusRequestController,
 	}
 	return slices.Concat(nodes, volumes, devices)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,11 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
 
 	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/syncer/resources"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -69,10 +72,11 @@ func TestRBAC(t *testing.T) {
 
 func TestNoWildcardsAndNoWritesOutsideTheNamespace(t *testing.T) {
 	t.Parallel()
-	for _, rule := range append(Rules("tenants"), ClusterRules()...) {
+	sync := resources.Options{ServiceAccounts: true}
+	for _, rule := range append(Rules("tenants", sync), ClusterRules(sync)...) {
 		require.NotContains(t, append(append(rule.Verbs, rule.Resources...), rule.APIGroups...), "*")
 	}
-	for _, rule := range ClusterRules() {
+	for _, rule := range ClusterRules(sync) {
 		require.Subset(t, []string{"get", "list", "watch"}, rule.Verbs)
 	}
 }
@@ -214,4 +218,19 @@ func parse(t *testing.T, stream []byte) map[string]any {
 		out[object.Kind+"/"+object.Metadata.Name] = content
 	}
 	return out
+}
+
+// Rights that a feature needs come with the feature.
+func TestRightsFollowTheConfiguration(t *testing.T) {
+	t.Parallel()
+	grants := func(rules []rbacv1.PolicyRule, resource string) bool {
+		return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, resource) })
+	}
+	plain, more := example(), example()
+	more.Config.Sync.ServiceAccounts = true
+	more.Config.Nodes.Mirror = config.MirrorUsed
+	require.False(t, grants(role(plain).Rules, "serviceaccounts"))
+	require.True(t, grants(role(more).Rules, "serviceaccounts"))
+	require.True(t, grants(clusterRole(plain).Rules, "nodes"))
+	require.False(t, grants(clusterRole(more).Rules, "nodes"))
 }

@@ -60,7 +60,7 @@ func workload(o Options) *corev1.ServiceAccount {
 }
 
 func role(o Options) *rbacv1.Role {
-	return &rbacv1.Role{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "Role"), ObjectMeta: o.meta(o.Tenant), Rules: Rules(o.Namespace)}
+	return &rbacv1.Role{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "Role"), ObjectMeta: o.meta(o.Tenant), Rules: Rules(o.Namespace, SyncOptions(&o.Config))}
 }
 
 func roleBinding(o Options) *rbacv1.RoleBinding {
@@ -74,7 +74,7 @@ func roleBinding(o Options) *rbacv1.RoleBinding {
 func clusterRole(o Options) *rbacv1.ClusterRole {
 	meta := o.meta(o.names().ClusterRole())
 	meta.Namespace = ""
-	return &rbacv1.ClusterRole{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "ClusterRole"), ObjectMeta: meta, Rules: ClusterRules()}
+	return &rbacv1.ClusterRole{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "ClusterRole"), ObjectMeta: meta, Rules: ClusterRules(SyncOptions(&o.Config))}
 }
 
 func clusterRoleBinding(o Options) *rbacv1.ClusterRoleBinding {

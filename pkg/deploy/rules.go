@@ -27,8 +27,8 @@ const (
 )
 
 // hostResources lists the tenant's own namespace: the kinds that are synced, and what the process needs beyond them.
-func hostResources(namespace string) []HostResource {
-	return append(synced(func(kind resource.Kind) bool { return kind.Namespaced && !kind.Optional }),
+func hostResources(namespace string, sync resources.Options) []HostResource {
+	return append(synced(sync, func(kind resource.Kind) bool { return kind.Namespaced && !kind.Optional }),
 		HostResource{"", "pods/ephemeralcontainers", verbs("patch"), nil},
 		HostResource{"", "pods/resize", verbs("patch"), nil},
 		HostResource{"", "pods/status", verbs("patch"), nil}, // readiness gates flow from the virtual side
@@ -41,15 +41,15 @@ func hostResources(namespace string) []HostResource {
 }
 
 // optionalResources lists what lies in the namespace and can be done without, as where the host does not serve it.
-func optionalResources() []HostResource {
-	return append(synced(func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional }),
+func optionalResources(sync resources.Options) []HostResource {
+	return append(synced(sync, func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional }),
 		HostResource{"metrics.k8s.io", "pods", verbs("list"), nil}, // kubectl top, and autoscalers
 	)
 }
 
 // clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
-func clusterResources() []HostResource {
-	return append(synced(func(kind resource.Kind) bool { return !kind.Namespaced }),
+func clusterResources(sync resources.Options) []HostResource {
+	return append(synced(sync, func(kind resource.Kind) bool { return !kind.Namespaced }),
 		HostResource{"metrics.k8s.io", "nodes", verbs("list"), nil}, // kubectl top nodes
 		HostResource{"apiextensions.k8s.io", "customresourcedefinitions", verbs("get"), snapshotDefinitions()},
 	)
@@ -65,10 +65,10 @@ func snapshotDefinitions() []string {
 }
 
 // synced is what the selected kinds of the syncer's registry need.
-func synced(selected func(resource.Kind) bool) []HostResource {
+func synced(sync resources.Options, selected func(resource.Kind) bool) []HostResource {
 	var out []HostResource
-	for _, kind := range resources.Registry(resources.Options{}) {
-		if !selected(kind) {
+	for _, kind := range resources.Registry(sync) {
+		if !selected(kind) || kind.Make != nil {
 			continue
 		}
 		needed := map[resource.Direction]string{resource.ToHost: own, resource.FromHost: follow, resource.ReadOnly: ""}[kind.Direction]
@@ -80,18 +80,25 @@ func synced(selected func(resource.Kind) bool) []HostResource {
 }
 
 // Rules are those of the Role.
-func Rules(namespace string) []rbacv1.PolicyRule {
-	return rulesOf(append(hostResources(namespace), optionalResources()...))
+func Rules(namespace string, sync resources.Options) []rbacv1.PolicyRule {
+	return rulesOf(append(hostResources(namespace, sync), optionalResources(sync)...))
 }
 
 // RequiredRules are those of the Role without which the process does not start.
-func RequiredRules(namespace string) []rbacv1.PolicyRule { return rulesOf(hostResources(namespace)) }
+func RequiredRules(namespace string, sync resources.Options) []rbacv1.PolicyRule {
+	return rulesOf(hostResources(namespace, sync))
+}
 
 // OptionalRules are those of the Role without which something is missing in the tenant.
-func OptionalRules() []rbacv1.PolicyRule { return rulesOf(optionalResources()) }
+func OptionalRules(sync resources.Options) []rbacv1.PolicyRule {
+	return rulesOf(optionalResources(sync))
+}
 
-// ClusterRules are those of the ClusterRole: without them the tenant sees only the nodes that run its pods.
-func ClusterRules() []rbacv1.PolicyRule { return rulesOf(clusterResources()) }
+// ClusterRules are those of the ClusterRole: without them the tenant sees only the nodes that run its pods, and none of
+// the host's classes.
+func ClusterRules(sync resources.Options) []rbacv1.PolicyRule {
+	return rulesOf(clusterResources(sync))
+}
 
 func verbs(list string) []string { return strings.Fields(list) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -158,13 +159,17 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
-		for _, right := range found.Missing {
-			klog.FromContext(ctx).Info("The host does not grant an optional right; what needs it degrades", "verb", right.Verb, "group", right.Group, "resource", right.Resource)
+		if unreadable := slices.Sorted(maps.Keys(found.Unreadable())); len(unreadable) > 0 {
+			klog.FromContext(ctx).Info("The host does not grant optional rights; what needs them degrades", "resources", unreadable)
 		}
 		s.unreadable = found.Unreadable()
 		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
 		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
 		if s.serviceIP == nil {
+		if s.config.Nodes.Mirror == config.MirrorAll && s.unreadable["nodes"] {
+			return fmt.Errorf("nodes.mirror is %q, but the host does not let us read its nodes: apply the tenant's manifests with their ClusterRole, or use %q",
+				config.MirrorAll, config.MirrorUsed)
+		}
 			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
 				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
 		}
@@ -179,6 +184,7 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 	needs := hostclient.Needs{
 		Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
 		Anchor: s.names.Anchor(), Service: s.config.Host.Service, DNS: s.names.DNS(),
+	sync := deploy.SyncOptions(&s.config.Config)
 		Required: deploy.RequiredRules(s.config.Host.Namespace, sync), Role: s.config.Tenant,
 		Optional: deploy.OptionalRules(sync), ClusterWide: deploy.ClusterRules(sync),
 	}

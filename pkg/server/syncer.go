@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +21,7 @@ import (
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
 	"nestling.dev/nestling/pkg/controlplane/serviceip"
+	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/pki"
 	"nestling.dev/nestling/syncer"
 	"nestling.dev/nestling/syncer/engine"
@@ -42,7 +44,7 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	unreadable, err := s.unserved(ctx)
+	kinds, err := s.kinds(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,16 +58,11 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 			Owner: s.owner, ClusterDomain: s.config.ClusterDomain,
 			APIServerIP: s.serviceIP.String(), APIServerPort: 443,
 			WorkloadServiceAccount: s.names.Workload(),
-			ControlPlane:           resource.ControlPlane{APIPort: int32(s.config.APIServer.Port), DNSPort: int32(s.config.DNS.Port)},
 			DNSIP:                  s.dnsAddress(),
 			ControlPlane:           s.controlPlane(),
 			Policy:                 policy(s.config.Sync),
 		},
-		Kinds: resources.Options{
-			AllConfigMaps: s.config.Sync.ConfigMaps == config.SelectAll,
-			AllSecrets:    s.config.Sync.Secrets == config.SelectAll,
-			Unreadable:    unreadable,
-		},
+		Kinds:          kinds,
 		Workers:        s.config.Sync.Workers,
 		Breaker:        engine.Breaker{MinObjects: s.config.Sync.DeleteBreaker.MinObjects, Share: s.config.Sync.DeleteBreaker.Share},
 		RotateTokensAt: s.config.Sync.ServiceAccountTokens.RotateAt,
@@ -78,19 +75,42 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 	return running.Run(ctx, ready)
 }
 
-// unserved is what the host does not let us use, and what it does not
-// serve: it may be older than the tenant, or lack custom resources.
-func (s *server) unserved(ctx context.Context) (map[string]bool, error) {
-	out := maps.Clone(s.unreadable)
-	absent, err := engine.Unserved(ctx, s.host.Discovery().RESTClient(), resources.Registry(resources.Options{Unreadable: out}))
+// kinds leaves out what the host does not let us use, and what it does not serve: it may be
+// older than the tenant, or lack custom resources.
+func (s *server) kinds(ctx context.Context) (resources.Options, error) {
+	out := deploy.SyncOptions(&s.config.Config)
+	maps.Copy(out.Unreadable, s.unreadable)
+	absent, err := engine.Unserved(ctx, s.host.Discovery().RESTClient(), resources.Registry(out))
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	for _, kind := range absent {
 		klog.FromContext(ctx).Info("The host does not serve a resource; it is left out", "group", kind.Resource.Group, "version", kind.Resource.Version, "resource", kind.Resource.Resource)
-		out[kind.Resource.GroupResource().String()] = true
+		out.Unreadable[kind.Resource.GroupResource().String()] = true
 	}
 	return out, nil
+}
+
+// policy is what the configuration lets the tenant have of the host. Selectors were checked
+// with the configuration.
+func policy(sync config.Sync) resource.Policy {
+	selector := func(text string) labels.Selector {
+		if text == "" {
+			return nil
+		}
+		out, err := labels.Parse(text)
+		if err != nil {
+			return labels.Nothing()
+		}
+		return out
+	}
+	return resource.Policy{
+		PriorityClasses:       selector(sync.PriorityClasses.Selector),
+		RuntimeClasses:        selector(sync.RuntimeClasses.Selector),
+		SystemPriorityClasses: sync.PriorityClasses.System,
+		RejectPriorityClasses: sync.PriorityClasses.Unavailable == config.UnavailableReject,
+		ServiceAccounts:       sync.ServiceAccounts,
+	}
 }
 
 // identityOf waits for the namespace that the API server makes at its first start.

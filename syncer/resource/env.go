@@ -45,6 +45,9 @@ type Env struct {
 	WorkloadServiceAccount string // host ServiceAccount without rights that tenant pods run as
 	ControlPlane           ControlPlane
 
+	// Policy is what the operator lets the tenant have.
+	Policy Policy
+
 	View View
 	Now  time.Time
 }

@@ -29,13 +29,25 @@ const (
 //
 // spec.unschedulable belongs to the tenant: a cordon is local to the virtual cluster.
 // The taint node.kubernetes.io/unschedulable shows if either side has cordoned.
-func Nodes() resource.Kind {
-	return resource.Spec[*corev1.Node]{
-		Resource:     corev1.SchemeGroupVersion.WithResource("nodes"),
-		Kind:         "Node",
-		Direction:    resource.FromHost,
-		Optional:     true,
-		Atomic:       true, // status.addresses repeats its types on dual-stack nodes
+//
+// Leases of nodes are not mirrored: nothing in the tenant judges nodes by their heartbeats,
+// and each would be a write every ten seconds. The mirrored condition Ready is the host's
+// own judgement.
+//
+// Where the host's nodes can't be read, those that run pods of the tenant's are made of
+// what these pods tell.
+func Nodes(readable bool) resource.Kind {
+	spec := resource.Spec[*corev1.Node]{
+		Resource:  corev1.SchemeGroupVersion.WithResource("nodes"),
+		Kind:      "Node",
+		Direction: resource.FromHost,
+		Optional:  true,
+		Atomic:    true, // status.addresses repeats its types on dual-stack nodes
+		About: resource.About{
+			Virtual: "`spec.unschedulable`, annotations",
+			Host:    "labels, taints, capacity, conditions, addresses; not images, volumes, leases",
+			Default: "all; those that run the tenant's pods with `nodes.mirror: used` or without the right",
+		},
 		New:          func() *corev1.Node { return &corev1.Node{} },
 		ToVirtual:    nodeToVirtual,
 		MergeVirtual: mergeVirtualNode,
@@ -43,7 +55,12 @@ func Nodes() resource.Kind {
 			// A node that joined the host again as another machine.
 			return live.Spec.ProviderID != "" && live.Spec.ProviderID != desired.Spec.ProviderID
 		},
-	}.Erase()
+	}
+	if !readable {
+		spec.Sources = map[string]func(resource.Object) []string{"pods": nodesOfPods}
+		spec.Make = makeNode
+	}
+	return spec.Erase()
 }
 
 func nodeToVirtual(_ resource.Env, host *corev1.Node) (*corev1.Node, error) {

@@ -90,6 +90,9 @@ func podRefs(virtual *corev1.Pod) []resource.Ref {
 			refs = append(refs, ref)
 		}
 	})
+	if account := virtual.Spec.ServiceAccountName; account != "" {
+		refs = append(refs, resource.Ref{Resource: "serviceaccounts", Key: resource.Key{Namespace: virtual.Namespace, Name: account}})
+	}
 	return refs
 }
 
@@ -99,8 +102,15 @@ func podRefs(virtual *corev1.Pod) []resource.Ref {
 // exist in the virtual cluster is not waited for, since kubelet says about it what it
 // says on any cluster.
 func podWait(env resource.Env, virtual *corev1.Pod) string {
+	if reason := claimsWait(virtual); reason != "" {
+		return reason
+	}
+	waitedFor := map[string]string{"configmaps": "ConfigMap", "secrets": "Secret", "resourceclaims": "ResourceClaim"}
+	if env.Policy.ServiceAccounts {
+		waitedFor["serviceaccounts"] = "ServiceAccount"
+	}
 	for _, ref := range podRefs(virtual) {
-		kind, waited := map[string]string{"configmaps": "ConfigMap", "secrets": "Secret"}[ref.Resource]
+		kind, waited := waitedFor[ref.Resource]
 		if !waited {
 			continue
 		}

@@ -38,6 +38,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 	for _, step := range []func() error{
 		t.environment, // reads virtual names, so it goes before names
 		t.volumes,
+		t.claims, // writes virtual names, likewise
 		t.names,
 		t.tokens,
 		t.hostname,
@@ -71,24 +72,25 @@ func (t *podTranslation) name(virtual string) string {
 	return naming.Host(t.env.Tenant, t.virtual.Namespace, virtual)
 }
 
-// identity gives the host pod the workload ServiceAccount, and no token of the host's.
+// identity gives the host pod a ServiceAccount without rights, and no token of the host's.
 func (t *podTranslation) identity() error {
-	t.host.Spec.ServiceAccountName = t.env.WorkloadServiceAccount
+	t.host.Spec.ServiceAccountName = hostServiceAccount(t.env, t.virtual)
 	t.host.Spec.DeprecatedServiceAccount = ""
 	t.host.Spec.AutomountServiceAccountToken = new(false)
 	return nil
 }
 
-// scheduling drops what the host's own admission computes. A priority class goes only
-// where the host is known to have it: the host refuses pods that name another.
-func (t *podTranslation) scheduling() error {
+// scheduling drops what the host's own admission computes from classes, and the classes
+// that are not for this tenant.
+func (t *podTranslation) scheduling() (err error) {
 	t.host.Spec.Priority = nil
 	t.host.Spec.PreemptionPolicy = nil
 	t.host.Spec.Overhead = nil
-	if class := t.host.Spec.PriorityClassName; class != "" && t.env.View.Host("priorityclasses", class) == nil {
-		t.host.Spec.PriorityClassName = ""
+	if err := checkRuntimeClass(t.env, t.host.Spec.RuntimeClassName); err != nil {
+		return err
 	}
-	return nil
+	t.host.Spec.PriorityClassName, err = hostPriorityClass(t.env, t.host.Spec.PriorityClassName)
+	return err
 }
 
 // topologyLabels leaves out the labels that binding has copied from the node to the

@@ -4,10 +4,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// forEachName calls visit with every place in a pod's spec that names another
-// namespaced object, and the plural of that object's kind. It is the one list of such
-// places: what a pod refers to, how its names are translated and how they are
-// translated back in messages all come from it.
+// forEachName calls visit with every place in a pod that names another namespaced object,
+// and the plural of that object's kind. It is the one list of such places: what a pod
+// refers to, how its names are translated and how they are translated back in messages all
+// come from it.
 //
 // ServiceAccounts are not in it (host pods have one of their own), nor are the Secrets
 // that hold tokens, which no field of a virtual pod names.
@@ -31,6 +31,11 @@ func forEachName(pod *corev1.Pod, visit func(plural string, name *string)) {
 		}
 		if claim.ResourceClaimTemplateName != nil {
 			name("resourceclaimtemplates", claim.ResourceClaimTemplateName)
+		}
+	}
+	for i := range pod.Status.ResourceClaimStatuses { // claims of templates
+		if claim := pod.Status.ResourceClaimStatuses[i].ResourceClaimName; claim != nil {
+			name("resourceclaims", claim)
 		}
 	}
 	if group := pod.Spec.SchedulingGroup; group != nil && group.PodGroupName != nil {

@@ -12,6 +12,8 @@ type Options struct {
 	// AllConfigMaps and AllSecrets sync every one of them, not only those that a synced
 	// object refers to or that ask for it by the annotation nestling.dev/sync.
 	AllConfigMaps, AllSecrets bool
+	// ServiceAccounts syncs those that a pod runs as.
+	ServiceAccounts bool
 	// KeepVolumeClaims has claims, and the data behind them, outlive the tenant.
 	KeepVolumeClaims bool
 	// Unreadable is what the host does not serve, or does not let us use, as
@@ -43,7 +45,15 @@ func Registry(options Options) []resource.Kind {
 		VolumeSnapshotContents(),
 		VolumeSnapshotClasses(),
 		Pods(),
-		Nodes(),
+		Nodes(!options.Unreadable["nodes"]),
+		PriorityClasses(),
+		RuntimeClasses(),
+		DeviceClasses(),
+		ResourceSlices(),
+		ResourceClaims(),
+	}
+	if options.ServiceAccounts {
+		kinds = append(kinds, ServiceAccounts())
 	}
 	return slices.DeleteFunc(kinds, func(kind resource.Kind) bool {
 		return kind.Optional && kind.Make == nil && options.Unreadable[kind.Resource.GroupResource().String()]
