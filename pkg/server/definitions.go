@@ -34,9 +34,7 @@ func (s *server) serveSnapshots(ctx context.Context, virtual *rest.Config, optio
 	kinds := resources.SnapshotResources()
 	leaveOut := func(reason string) {
 		klog.FromContext(ctx).Info("Volume snapshots are left out", "reason", reason)
-		for _, kind := range kinds {
-			options.Unreadable[kind.GroupResource().String()] = true
-		}
+		options.Snapshots = false
 	}
 	for _, kind := range kinds {
 		if options.Unreadable[kind.GroupResource().String()] {
