@@ -14,6 +14,8 @@ type Options struct {
 	AllConfigMaps, AllSecrets bool
 	// ServiceAccounts syncs those that a pod runs as.
 	ServiceAccounts bool
+	// Snapshots has the kinds of volume snapshots, whose definitions the tenant must have.
+	Snapshots bool
 	// KeepVolumeClaims has claims, and the data behind them, outlive the tenant.
 	KeepVolumeClaims bool
 	// Unreadable is what the host does not serve, or does not let us use, as
@@ -41,9 +43,6 @@ func Registry(options Options) []resource.Kind {
 		CSIDrivers(),
 		CSINodes(!options.Unreadable["nodes"]),
 		VolumeAttributesClasses(),
-		VolumeSnapshots(),
-		VolumeSnapshotContents(),
-		VolumeSnapshotClasses(),
 		Pods(),
 		Nodes(!options.Unreadable["nodes"]),
 		PriorityClasses(),
@@ -54,6 +53,9 @@ func Registry(options Options) []resource.Kind {
 	}
 	if options.ServiceAccounts {
 		kinds = append(kinds, ServiceAccounts())
+	}
+	if options.Snapshots {
+		kinds = append(kinds, VolumeSnapshots(), VolumeSnapshotContents(), VolumeSnapshotClasses())
 	}
 	return slices.DeleteFunc(kinds, func(kind resource.Kind) bool {
 		return kind.Optional && kind.Make == nil && options.Unreadable[kind.Resource.GroupResource().String()]
