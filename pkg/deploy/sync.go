@@ -11,6 +11,7 @@ func SyncOptions(c *config.Config) resources.Options {
 		AllConfigMaps:    c.Sync.ConfigMaps == config.SelectAll,
 		AllSecrets:       c.Sync.Secrets == config.SelectAll,
 		ServiceAccounts:  c.Sync.ServiceAccounts,
+		Snapshots:        true,
 		KeepVolumeClaims: c.Sync.PersistentVolumeClaims.OnTenantDelete == config.DataRetain,
 		Unreadable:       map[string]bool{},
 	}
