@@ -12,8 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"nestling.dev/nestling/e2e/addon/metricsserver"
 	"nestling.dev/nestling/e2e/image"
 	"nestling.dev/nestling/e2e/node"
+	"nestling.dev/nestling/e2e/operators"
+	"nestling.dev/nestling/e2e/addon/cloud"
 	"nestling.dev/nestling/e2e/stories"
 )
 
@@ -64,14 +67,29 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		}
 	})
 
+	set, err := operators.Build(t.Context(), root, host.Kubectl(t.Context()).Path)
+	require.NoError(t, err)
+	for _, image := range set.Images() {
+		require.NoError(t, host.ImportImage(t.Context(), image))
+	}
+
+	metricsServer, err := metricsserver.Build(t.Context(), root)
+	require.NoError(t, err)
+	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
+	require.NoError(t, metricsServer.Install(t.Context(), host))
+
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())
 	require.NoError(t, err)
 	b, err := installer.install(t.Context(), tenantB, ephemeral(rotateAt))
 	require.NoError(t, err)
+	platform, stop, err := cloud.Start(t.Context(), hostConfig)
+	require.NoError(t, err)
+	t.Cleanup(stop)
 	return &stories.World{
 		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
 		A: a, B: b, Rotating: b,
+		Cloud: platform,
 		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,
@@ -79,6 +97,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 			return installer.install(ctx, name, ephemeral(0))
 		},
 		Uninstall: installer.uninstall,
+		Operators: set,
 		Report:    installer.report,
 	}
 }

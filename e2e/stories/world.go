@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"nestling.dev/nestling/e2e/operators"
 )
 
 // World is a host with two tenants on it, in one host namespace.
@@ -24,6 +26,8 @@ type World struct {
 	Real bool
 	// Image has a shell and tools; simulated hosts take any.
 	Image string
+	// Cloud is the host's platform: load balancers and Ingresses.
+	Cloud *cloud.Cloud
 	// Kubectl is the program; empty where there is none.
 	Kubectl string
 
@@ -42,6 +46,9 @@ type World struct {
 	// its API answers. Uninstall deletes the manifests, and waits for nothing.
 	Install   func(ctx context.Context, name string) (*Tenant, error)
 	Uninstall func(ctx context.Context, name string) error
+
+	// Operators are real ones, built; nil where containers do not run.
+	Operators *operators.Set
 
 	// Report takes a figure that was measured on the way: a line.
 	Report func(figure string)
@@ -68,7 +75,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), tokens(), streams(), tenancy(), hostside(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), tokens(), streams(), tenancy(), services(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all

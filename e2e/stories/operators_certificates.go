@@ -1,0 +1,229 @@
+package stories
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"nestling.dev/nestling/e2e/operators"
+)
+
+// certificates installs cert-manager by its chart, and what needs it to start.
+func certificates(t *testing.T, w *World, tenant *Tenant) {
+	begin := time.Now()
+	manifests, err := w.Operators.CertManager(t.Context())
+	require.NoError(t, err)
+	space := operators.CertManagerNamespace
+	namespaceNamed(t, tenant, space)
+	apply(t, w, tenant, space, string(manifests))
+	// Its webhook has a CA of its own, which its injector writes into the configurations.
+	// Until then, and until its pod is ready, nothing of cert-manager's can be made.
+	took := lag(t, tenant, space, "app.kubernetes.io/name=webhook", func(ctx context.Context) error {
+		_, err := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": map[string]any{"name": "self-signed"},
+			"spec": map[string]any{"selfSigned": map[string]any{}},
+		}}, metav1.CreateOptions{})
+		return err
+	})
+	w.Report(fmt.Sprintf("From the readiness of cert-manager's webhook to the first issuer that it admits, CA injected: %d ms", took.Milliseconds()))
+	waitDeployments(t, tenant, space, 3)
+	within(w, "From cert-manager's manifests to all of it available", begin)
+
+	t.Run("a certificate is issued, renewed, and goes with its owner", func(t *testing.T) {
+		t.Parallel()
+		issued(t, w, tenant)
+	})
+	t.Run("two leases have a holder, and find another", func(t *testing.T) {
+		t.Parallel()
+		leader(t, tenant, space)
+	})
+	t.Run("Cluster API converts, completes, refuses and finishes", func(t *testing.T) {
+		t.Parallel()
+		clusterAPI(t, w, tenant)
+	})
+}
+
+// issued makes an authority, and a certificate of it for a server that a client trusts.
+func issued(t *testing.T, w *World, tenant *Tenant) {
+	space := namespace(t, tenant, "issued")
+	begin := time.Now()
+	apply(t, w, tenant, space, `
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: authority}
+spec: {isCA: true, commonName: stories, secretName: authority, privateKey: {algorithm: ECDSA}, issuerRef: {kind: ClusterIssuer, name: self-signed}}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: authority}
+spec: {ca: {secretName: authority}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web}
+spec: {secretName: web, dnsNames: [web.stories.example.com], privateKey: {algorithm: ECDSA}, issuerRef: {kind: Issuer, name: authority}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 443, targetPort: 8443}]}
+`)
+	kubectl(t, w, tenant, space, "wait", "--for=condition=Ready", "--timeout=90s", "certificate/authority", "certificate/web")
+	within(w, "From the manifests of an authority and a certificate of it to both issued", begin)
+
+	// Its Secret is a pod's, the way any other is.
+	runPod(t, w, tenant, space, `
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers:
+  - name: main
+    image: IMAGE
+    command: [agnhost, netexec, --http-port=8443, --tls-cert-file=/certificate/tls.crt, --tls-private-key-file=/certificate/tls.key]
+    readinessProbe: {tcpSocket: {port: 8443}, periodSeconds: 1}
+    volumeMounts: [{name: certificate, mountPath: /certificate}]
+  volumes: [{name: certificate, secret: {secretName: web}}]
+`)
+	client := runPod(t, w, tenant, space, `
+metadata: {name: client}
+spec:
+  containers: [{name: main, image: IMAGE, volumeMounts: [{name: authority, mountPath: /authority}]}]
+  volumes: [{name: authority, secret: {secretName: authority, items: [{key: ca.crt, path: ca.crt}]}}]
+`)
+	eventuallyShell(t, tenant, client, "curl -sS -m 5 --cacert /authority/ca.crt --resolve web.stories.example.com:443:$WEB_SERVICE_HOST https://web.stories.example.com/hostname", "web")
+
+	// A Secret that is deleted is issued anew, and one of a certificate that is deleted goes.
+	first := serialNumber(t, tenant, space)
+	require.NoError(t, tenant.Client.CoreV1().Secrets(space).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	eventually(t, "another certificate", func(context.Context) (bool, string) {
+		now := serialNumber(t, tenant, space)
+		return now != "" && now != first, now
+	})
+	require.NoError(t, dynamicOf(t, tenant, "cert-manager.io", "v1", "certificates", space).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	eventually(t, "the Secret of a deleted certificate to go", func(ctx context.Context) (bool, string) {
+		_, err := tenant.Client.CoreV1().Secrets(space).Get(ctx, "web", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), errText(err)
+	})
+
+	_, err := dynamicOf(t, tenant, "cert-manager.io", "v1", "certificates", space).Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": map[string]any{"name": "nameless"},
+		"spec": map[string]any{"secretName": "nameless", "issuerRef": map[string]any{"name": "authority"}},
+	}}, metav1.CreateOptions{})
+	require.ErrorContains(t, err, `admission webhook "webhook.cert-manager.io" denied the request`)
+	require.ErrorContains(t, err, "at least one of")
+}
+
+// serialNumber of the certificate in the Secret web, or nothing while there is none.
+func serialNumber(t *testing.T, tenant *Tenant, namespace string) string {
+	t.Helper()
+	secret, err := tenant.Client.CoreV1().Secrets(namespace).Get(t.Context(), "web", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return ""
+	}
+	require.NoError(t, err)
+	block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
+	if block == nil {
+		return ""
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	return certificate.SerialNumber.String()
+}
+
+// leader ends the pod that leads; another takes the lease over.
+func leader(t *testing.T, tenant *Tenant, space string) {
+	holder := func(name string) string {
+		lease, err := tenant.Client.CoordinationV1().Leases(space).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_") // controller-runtime adds a UUID
+		return pod
+	}
+	for lease, component := range map[string]string{
+		"cert-manager-controller": "controller", "cert-manager-cainjector-leader-election": "cainjector",
+	} {
+		pods := podsOf(t, tenant, space, "app.kubernetes.io/component="+component)
+		require.Len(t, pods, 1)
+		eventually(t, "the pod to hold lease "+lease, func(context.Context) (bool, string) {
+			return holder(lease) == pods[0].Name, holder(lease)
+		})
+		require.NoError(t, tenant.Client.CoreV1().Pods(space).Delete(t.Context(), pods[0].Name, metav1.DeleteOptions{}))
+		eventually(t, "another pod to hold lease "+lease, func(context.Context) (bool, string) {
+			now := holder(lease)
+			return now != "" && now != pods[0].Name, now
+		})
+	}
+}
+
+// clusterAPI installs Cluster API, whose CRDs have two versions and a converter with a
+// certificate of cert-manager's.
+func clusterAPI(t *testing.T, w *World, tenant *Tenant) {
+	begin := time.Now()
+	manifests, err := w.Operators.ClusterAPI(t.Context())
+	require.NoError(t, err)
+	// While cert-manager's own pods are replaced, its webhook stays.
+	apply(t, w, tenant, "", string(manifests))
+	space := namespace(t, tenant, "clusters")
+	old, current := dynamicOf(t, tenant, "cluster.x-k8s.io", "v1beta1", "clusters", space), dynamicOf(t, tenant, "cluster.x-k8s.io", "v1beta2", "clusters", space)
+	took := lag(t, tenant, operators.ClusterAPINamespace, "control-plane=controller-manager", func(ctx context.Context) error {
+		_, err := old.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster", "metadata": map[string]any{"name": "one"},
+			"spec": map[string]any{
+				"controlPlaneEndpoint": map[string]any{"host": "192.0.2.1", "port": int64(6443)},
+				"infrastructureRef":    map[string]any{"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": "StoryCluster", "name": "one"},
+			},
+		}}, metav1.CreateOptions{})
+		return err
+	})
+	w.Report(fmt.Sprintf("From the readiness of Cluster API's manager to the first Cluster, converted and admitted: %d ms", took.Milliseconds()))
+	within(w, "From Cluster API's manifests to the first Cluster", begin)
+
+	found, err := current.Get(t.Context(), "one", metav1.GetOptions{})
+	require.NoError(t, err)
+	reference, _, err := unstructured.NestedStringMap(found.Object, "spec", "infrastructureRef")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "StoryCluster", "name": "one"}, reference)
+	eventually(t, "the controller to take the Cluster on", func(ctx context.Context) (bool, string) {
+		if found, err = current.Get(ctx, "one", metav1.GetOptions{}); err != nil {
+			return false, err.Error()
+		}
+		conditions, _, _ := unstructured.NestedSlice(found.Object, "status", "conditions")
+		return len(found.GetFinalizers()) == 1 && len(conditions) > 0, asJSON(found.Object)
+	})
+
+	_, err = dynamicOf(t, tenant, "cluster.x-k8s.io", "v1beta2", "machinedeployments", space).Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "MachineDeployment", "metadata": map[string]any{"name": "wrong"},
+		"spec": map[string]any{
+			"clusterName": "one",
+			"selector":    map[string]any{"matchLabels": map[string]any{"app": "one"}},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": map[string]any{"app": "another"}},
+				"spec": map[string]any{
+					"clusterName":       "one",
+					"bootstrap":         map[string]any{"dataSecretName": "none"},
+					"infrastructureRef": map[string]any{"apiGroup": "infrastructure.cluster.x-k8s.io", "kind": "StoryMachineTemplate", "name": "one"},
+				},
+			},
+		},
+	}}, metav1.CreateOptions{})
+	require.ErrorContains(t, err, "denied the request")
+
+	require.NoError(t, current.Delete(t.Context(), "one", metav1.DeleteOptions{}))
+	eventually(t, "the Cluster to be finished and gone", func(ctx context.Context) (bool, string) {
+		found, err := current.Get(ctx, "one", metav1.GetOptions{})
+		if err != nil {
+			return apierrors.IsNotFound(err), err.Error()
+		}
+		return false, asJSON(found.Object)
+	})
+}
