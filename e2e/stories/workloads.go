@@ -23,7 +23,7 @@ func workloads() []Story {
 		{Name: "a CronJob runs on time and by hand", Run: cronJob},
 		{Name: "a DaemonSet has a pod on every node", Run: daemonSet},
 		{Name: "a StatefulSet keeps order and names", Run: statefulSet},
-	}, placement(), containers(), services())
+	}, placement(), containers(), services(), usage())
 }
 
 func deployment(t *testing.T, w *World) {
