@@ -224,7 +224,9 @@ func parse(t *testing.T, stream []byte) map[string]any {
 func TestRightsFollowTheConfiguration(t *testing.T) {
 	t.Parallel()
 	grants := func(rules []rbacv1.PolicyRule, resource string) bool {
-		return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, resource) })
+		return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
+			return rule.APIGroups[0] == "" && slices.Contains(rule.Resources, resource)
+		})
 	}
 	plain, more := example(), example()
 	more.Config.Sync.ServiceAccounts = true

@@ -41,6 +41,13 @@ func podWorld(f *filler) *golden.World {
 			addEphemeralClaim(world, pod, volume.Name)
 		}
 	}
+	// As the virtual cluster's controller of claims does.
+	for _, claim := range pod.Spec.ResourceClaims {
+		if claim.ResourceClaimTemplateName != nil {
+			pod.Status.ResourceClaimStatuses = append(pod.Status.ResourceClaimStatuses,
+				corev1.PodResourceClaimStatus{Name: claim.Name, ResourceClaimName: new("virtual-pod-" + claim.Name)})
+		}
+	}
 	return world
 }
 

@@ -34,9 +34,13 @@ type podText struct {
 func newPodText(env resource.Env, virtual *corev1.Pod, hostUID types.UID) *podText {
 	names := resource.NamesOf(env, resource.KeyOf(virtual))
 	names[TokenSecretName(env.Tenant, virtual.Namespace, virtual.Name)] = resource.Key{Namespace: virtual.Namespace, Name: virtual.Name + "-token"}
+	if account := virtual.Spec.ServiceAccountName; account != "" {
+		names[naming.Host(env.Tenant, virtual.Namespace, account)] = resource.Key{Namespace: virtual.Namespace, Name: account}
+	}
 	forEachName(virtual, func(_ string, name *string) {
 		names[naming.Host(env.Tenant, virtual.Namespace, *name)] = resource.Key{Namespace: virtual.Namespace, Name: *name}
 	})
+	names[naming.Host(env.Tenant, virtual.Namespace, virtual.Spec.ServiceAccountName)] = resource.Key{Namespace: virtual.Namespace, Name: virtual.Spec.ServiceAccountName}
 	var uids []string
 	if hostUID != "" && virtual.UID != "" {
 		uids = append(uids, string(hostUID), string(virtual.UID))

@@ -8,7 +8,6 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"nestling.dev/nestling/syncer/naming"
 	"nestling.dev/nestling/syncer/resource"
 )
 
@@ -39,17 +38,20 @@ func ResourceClaims() resource.Kind {
 }
 
 func mergeVirtualClaim(env resource.Env, virtual, host *resourcev1.ResourceClaim) *resourcev1.ResourceClaim {
-	text := claimText(env, virtual, host)
+	names, uids := resource.NamesOf(env, resource.KeyOf(virtual)), claimUIDs(env, virtual, host)
+	text := func(in string) string {
+		return uids.Replace(resource.VirtualText(env, virtual.Namespace, names, in))
+	}
 	status := *host.Status.DeepCopy()
 	status.ReservedFor = virtualConsumers(env, virtual, host.Status.ReservedFor)
 	for i := range status.Devices {
 		device := &status.Devices[i]
 		for j := range device.Conditions {
-			device.Conditions[j].Message = text.Replace(device.Conditions[j].Message)
+			device.Conditions[j].Message = text(device.Conditions[j].Message)
 		}
 		if device.Data != nil {
 			// A driver's own JSON. Names need no quoting there.
-			device.Data.Raw = []byte(text.Replace(string(device.Data.Raw)))
+			device.Data.Raw = []byte(text(string(device.Data.Raw)))
 		}
 	}
 	virtual.Status = status
@@ -88,18 +90,16 @@ func virtualConsumers(env resource.Env, virtual *resourcev1.ResourceClaim, host 
 	return out
 }
 
-// claimText replaces the host's names of a claim and of the pods that it is reserved for.
-func claimText(env resource.Env, virtual, host *resourcev1.ResourceClaim) *strings.Replacer {
-	pairs := []string{naming.Host(env.Tenant, virtual.Namespace, virtual.Name), virtual.Name}
-	if host.UID != "" && virtual.UID != "" {
+// claimUIDs replaces the UIDs of a host claim and of the pods that it is reserved for.
+func claimUIDs(env resource.Env, virtual, host *resourcev1.ResourceClaim) *strings.Replacer {
+	var pairs []string
+	if host.UID != "" {
 		pairs = append(pairs, string(host.UID), string(virtual.UID))
 	}
 	for _, consumer := range host.Status.ReservedFor {
 		if pod := env.View.Host("pods", consumer.Name); pod != nil && resource.IsOurs(env, "Pod", pod) {
-			key, _ := resource.VirtualKey(pod)
-			pairs = append(pairs, consumer.Name, key.Name, string(consumer.UID), pod.GetAnnotations()[resource.AnnotationUID])
+			pairs = append(pairs, string(consumer.UID), pod.GetAnnotations()[resource.AnnotationUID])
 		}
 	}
-	pairs = append(pairs, `"`+env.HostNamespace+`"`, `"`+virtual.Namespace+`"`, env.HostNamespace+"/", virtual.Namespace+"/")
 	return strings.NewReplacer(pairs...)
 }
