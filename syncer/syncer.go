@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -110,4 +111,21 @@ func (s *Syncer) Run(ctx context.Context, ready func()) error {
 // HostService is what a virtual Service becomes on the host.
 func (s *Syncer) HostService(virtual *corev1.Service) (*corev1.Service, error) {
 	return resources.ServiceToHost(s.engine.Env(), virtual)
+}
+
+// Tries reports whether the host can be asked about objects of a resource before they are
+// written, and in which version.
+func (s *Syncer) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
+	return s.engine.Tries(gr)
+}
+
+// Trials are the writes to the host that a virtual object on its way would lead to: see
+// engine.Engine.
+func (s *Syncer) Trials(gr schema.GroupResource, virtual resource.Object) ([]engine.Trial, error) {
+	return s.engine.Trials(gr, virtual)
+}
+
+// Arrived reports whether a virtual object has its host object.
+func (s *Syncer) Arrived(gr schema.GroupResource, virtual resource.Object) bool {
+	return s.engine.Arrived(gr, virtual)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -56,6 +57,11 @@ type APIServerOptions struct {
 
 	// Groups are API groups of our own, served beside upstream's.
 	Groups []apigroup.Group
+
+	// ValidatingLast are admission plugins that run after all other validating ones,
+	// webhooks included, but for the quota: upstream has it last, since it counts what
+	// it lets pass.
+	ValidatingLast []AdmissionPlugin
 
 	// ReadyChecks extend /readyz. They do not delay the component's own ready.
 	// Upstream publishes default/kubernetes, at its first start, only when all
@@ -235,14 +241,19 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 	return flags
 }
 
-// register adds the plugins right after the mutating webhooks, which upstream
-// runs last of the mutating ones.
+// register adds the mutating plugins right after the mutating webhooks, which upstream
+// runs last of the mutating ones, and the validating ones right before the quota.
 func (o APIServerOptions) register(options *genericoptions.AdmissionOptions) {
 	order := slices.Clone(options.RecommendedPluginOrder) // upstream's is shared by all servers of the process
 	last := slices.Index(order, mutatingwebhook.PluginName) + 1
 	for i, plugin := range o.MutatingLast {
 		options.Plugins.Register(plugin.Name, plugin.New)
 		order = slices.Insert(order, last+i, plugin.Name)
+	}
+	quota := slices.Index(order, resourcequota.PluginName)
+	for i, plugin := range o.ValidatingLast {
+		options.Plugins.Register(plugin.Name, plugin.New)
+		order = slices.Insert(order, quota+i, plugin.Name)
 	}
 	options.RecommendedPluginOrder = order
 }

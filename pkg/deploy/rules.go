@@ -44,6 +44,8 @@ func hostResources(namespace string, sync resources.Options) []HostResource {
 func optionalResources(sync resources.Options) []HostResource {
 	return append(synced(sync, func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional }),
 		HostResource{"metrics.k8s.io", "pods", verbs("list"), nil}, // kubectl top, and autoscalers
+		// Preflight: with what the quotas leave known, siblings share a dry run, and none is let pass that is one too many.
+		HostResource{"", "resourcequotas", verbs(follow), nil},
 	)
 }
 

@@ -27,6 +27,7 @@ import (
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
+	"nestling.dev/nestling/pkg/controlplane/preflight"
 	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/dns"
 	"nestling.dev/nestling/pkg/hostclient"
@@ -72,6 +73,7 @@ type server struct {
 	pki       *pki.Bundle
 	etcd      *embeddedetcd.Member
 	kubelet   *kubeletapi.Server
+	quotas    *preflight.Quotas // nil: no preflight
 	apiServer *controlplane.APIServer
 	syncer    atomic.Pointer[syncer.Syncer] // read by requests that may come before it is there
 	dns       atomic.Pointer[dns.Server]    // likewise
@@ -105,6 +107,7 @@ func Run(ctx context.Context, completed config.Completed) error {
 		lifecycle.New("etcd", s.runEtcd),
 		lifecycle.New("pki", s.runPKI),
 		lifecycle.New("kubelet-api", s.runKubeletAPI),
+		lifecycle.New("preflight", s.runPreflight),
 		lifecycle.New("apiserver", s.runAPIServer),
 		lifecycle.New("kubeconfig", s.runKubeconfig),
 		lifecycle.New("controller-manager", s.runControllerManager),
@@ -163,13 +166,13 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 			klog.FromContext(ctx).Info("The host does not grant optional rights; what needs them degrades", "resources", unreadable)
 		}
 		s.unreadable = found.Unreadable()
-		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
-		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
-		if s.serviceIP == nil {
 		if s.config.Nodes.Mirror == config.MirrorAll && s.unreadable["nodes"] {
 			return fmt.Errorf("nodes.mirror is %q, but the host does not let us read its nodes: apply the tenant's manifests with their ClusterRole, or use %q",
 				config.MirrorAll, config.MirrorUsed)
 		}
+		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
+		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
+		if s.serviceIP == nil {
 			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
 				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
 		}
@@ -181,10 +184,10 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 // checkHost gives a host some time that does not answer, and a little to one that misses
 // something: what was applied a moment ago may not have reached the host's authorizer.
 func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
+	sync := deploy.SyncOptions(&s.config.Config)
 	needs := hostclient.Needs{
 		Tenant: s.config.Tenant, Namespace: s.config.Host.Namespace,
 		Anchor: s.names.Anchor(), Service: s.config.Host.Service, DNS: s.names.DNS(),
-	sync := deploy.SyncOptions(&s.config.Config)
 		Required: deploy.RequiredRules(s.config.Host.Namespace, sync), Role: s.config.Tenant,
 		Optional: deploy.OptionalRules(sync), ClusterWide: deploy.ClusterRules(sync),
 	}
@@ -253,7 +256,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		ServiceCIDR: serviceRange.String(), ServiceIP: s.serviceIP, ClusterDomain: s.config.ClusterDomain,
 		SANs:         s.sans(),
 		Kubelet:      s.kubelet.Dial,
-		MutatingLast: s.admissionPlugins(),
+		MutatingLast: s.admissionPlugins(), ValidatingLast: s.validatingPlugins(),
 		Groups:       []apigroup.Group{usage},
 		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
 		Metrics:      s.metrics.Handler(),

@@ -72,20 +72,20 @@ func (e *Engine) Trials(gr schema.GroupResource, virtual resource.Object) ([]Tri
 	return out, nil
 }
 
-// Do asks the host, by a dry run, and returns what it warns of.
-func (t Trial) Do(ctx context.Context) (warnings []string, err error) {
+// Do asks the host, by a dry run. It returns the object as the host would have it, and
+// what the host warns of.
+func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string, err error) {
 	var request *rest.Request
-	switch client := t.kind.host; t.action.Verb {
-	case plan.Create:
-		request = client.rest.Post().NamespaceIfScoped(t.action.Want.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
+	if create := t.Desired(); create != nil {
+		request = t.kind.host.rest.Post().NamespaceIfScoped(create.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
 			VersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
-			Body(t.action.Want)
-	default:
+			Body(create)
+	} else {
 		patch, err := apply.Patch(t.kind.Kind, t.action.Live, t.action.Want)
 		if err != nil || patch == nil {
-			return nil, err
+			return t.action.Want, nil, err
 		}
-		request = client.rest.Patch(apply.Type(t.kind.Kind)).NamespaceIfScoped(t.action.Live.GetNamespace(), t.kind.Namespaced).
+		request = t.kind.host.rest.Patch(apply.Type(t.kind.Kind)).NamespaceIfScoped(t.action.Live.GetNamespace(), t.kind.Namespaced).
 			Resource(t.kind.Resource.Resource).Name(t.action.Live.GetName()).
 			VersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
 			Body(patch)
@@ -98,18 +98,22 @@ func (t Trial) Do(ctx context.Context) (warnings []string, err error) {
 	for _, warning := range result.Warnings() {
 		warnings = append(warnings, warning.Text)
 	}
-	if err := result.Error(); err != nil {
-		return warnings, fmt.Errorf("try to %s host %s for virtual %s/%s: %w", t.action.Verb, t.kind.Name, t.virtual.GetNamespace(), t.virtual.GetName(), err)
+	host = t.kind.New()
+	if err := result.Into(host); err != nil {
+		return nil, warnings, fmt.Errorf("try to %s host %s for virtual %s/%s: %w", t.action.Verb, t.kind.Name, t.virtual.GetNamespace(), t.virtual.GetName(), err)
 	}
-	return warnings, nil
+	return host, warnings, nil
 }
 
-// Arrived reports whether the host object of the virtual one is there.
-func (t Trial) Arrived() bool {
-	host := t.kind.hostObject(t.engine.Env(), resource.KeyOf(t.virtual))
-	return host != nil && host.GetAnnotations()[resource.AnnotationUID] == string(t.virtual.GetUID())
-}
-
-// Words is what the host says about the trial, in the tenant's words. The host namespace
-// and accounts of the host's may stand anywhere in the text.
+// Words is what the host says about the trial, in the tenant's words.
 func (t Trial) Words(text string) string { return t.engine.words(t.kind, t.virtual, text) }
+
+// Arrived reports whether the host object of a virtual one is there.
+func (e *Engine) Arrived(gr schema.GroupResource, virtual resource.Object) bool {
+	kind, ok := e.kinds[gr.Resource]
+	if !ok || kind.Direction != resource.ToHost {
+		return false
+	}
+	host := kind.hostObject(e.Env(), resource.KeyOf(virtual))
+	return host != nil && host.GetAnnotations()[resource.AnnotationUID] == string(virtual.GetUID())
+}

@@ -37,10 +37,13 @@ func ParseStatus(code int, body []byte) metav1.Status {
 	return metav1.Status{Status: metav1.StatusFailure, Code: int32(code), Message: message}
 }
 
-// Status is the host's status in the tenant's names. Refusals that are about this
+// Words puts what the host says into the tenant's words.
+type Words func(text string) string
+
+// Status is the host's status in the tenant's words. Refusals that are about this
 // cluster's own account, and not about the tenant's request, are told as such: the
 // tenant's user has no part in them.
-func (n Names) Status(host metav1.Status) metav1.Status {
+func (w Words) Status(host metav1.Status) metav1.Status {
 	status := *host.DeepCopy()
 	status.ListMeta = metav1.ListMeta{}
 	rights := notAuthorized.FindStringSubmatch(status.Message)
@@ -50,20 +53,20 @@ func (n Names) Status(host metav1.Status) metav1.Status {
 	case status.Code == http.StatusUnauthorized:
 		return internal("the host cluster does not accept this cluster's own credentials; whoever runs it must renew them")
 	}
-	status.Message = n.Replace(status.Message)
+	status.Message = w(status.Message)
 	if details := status.Details; details != nil {
 		details.UID = ""
-		details.Name = n.Replace(details.Name)
+		details.Name = w(details.Name)
 		for i := range details.Causes {
-			details.Causes[i].Message = n.Replace(details.Causes[i].Message)
+			details.Causes[i].Message = w(details.Causes[i].Message)
 		}
 	}
 	return status
 }
 
-// Error is the error of a call to the host API in the tenant's names, always a
+// Error is the error of a call to the host API in the tenant's words, always a
 // Status. What is not an answer of the host becomes Unreachable.
-func (n Names) Error(err error) error {
+func (w Words) Error(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -71,8 +74,20 @@ func (n Names) Error(err error) error {
 	if !errors.As(err, &status) {
 		return apierrors.NewServiceUnavailable(Unreachable)
 	}
-	return &apierrors.StatusError{ErrStatus: n.Status(status.Status())}
+	return &apierrors.StatusError{ErrStatus: w.Status(status.Status())}
 }
+
+// AboutOwnRights reports whether the host refuses this cluster's own account, and not
+// what the tenant asked for.
+func AboutOwnRights(status metav1.Status) bool {
+	return status.Code == http.StatusUnauthorized || notAuthorized.MatchString(status.Message)
+}
+
+// Status is the host's status with its names replaced.
+func (n Names) Status(host metav1.Status) metav1.Status { return Words(n.Replace).Status(host) }
+
+// Error is the error of a call to the host API with the host's names replaced.
+func (n Names) Error(err error) error { return Words(n.Replace).Error(err) }
 
 // internal is a failure that is no fault of the request.
 func internal(message string) metav1.Status {

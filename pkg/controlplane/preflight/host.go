@@ -1,0 +1,195 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/klog/v2"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+const (
+	// askTimeout bounds one question: a host that takes longer is taken for one that
+	// does not answer.
+	askTimeout = 3 * time.Second
+	// turnTimeout is how long a pod waits for those before it.
+	turnTimeout = 5 * time.Second
+	// pause is how long the host is not asked after it did not answer.
+	pause = 5 * time.Second
+)
+
+// Trial is one write to the host that can be asked about; engine.Trial is one.
+type Trial interface {
+	// Desired is the object that would be created on the host, nil for a change.
+	Desired() resource.Object
+	// Do asks the host, by a dry run, and returns the object as the host would have it.
+	Do(ctx context.Context) (host resource.Object, warnings []string, err error)
+	// Words is a text of the host in the tenant's words.
+	Words(text string) string
+}
+
+// Translator knows what an object becomes on the host; the syncer is one.
+type Translator interface {
+	// Tries tells resources of which there are trials, and their version.
+	Tries(resource schema.GroupResource) (schema.GroupVersion, bool)
+	// Trials are the writes that an object on its way would lead to.
+	Trials(resource schema.GroupResource, virtual resource.Object) ([]Trial, error)
+	// Arrived reports whether an object has its host object.
+	Arrived(resource schema.GroupResource, virtual resource.Object) bool
+}
+
+// HostOptions configure a Host.
+type HostOptions struct {
+	// Translator is the current one, nil as long as there is none.
+	Translator func() Translator
+	// Quotas of the host namespace. Nil: there may be any, so that no verdict serves a
+	// second pod.
+	Quotas *Quotas
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
+}
+
+// Host is a Judge that asks the host by dry runs.
+type Host struct {
+	options  HostOptions
+	breaker  *breaker
+	verdicts *verdicts
+}
+
+var _ Judge = &Host{}
+
+// NewHost is a Judge. It starts nothing.
+func NewHost(options HostOptions) *Host {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Host{
+		options:  options,
+		breaker:  &breaker{pause: pause, now: options.Now},
+		verdicts: newVerdicts(options.Now),
+	}
+}
+
+// spared are the resources about which the host is not asked: they are written often, by
+// controllers, and the host has next to nothing to say against them; or, as Services, they
+// are asked about elsewhere.
+func spared() []schema.GroupResource {
+	return []schema.GroupResource{
+		{Resource: "configmaps"}, {Resource: "secrets"}, {Resource: "services"},
+		{Resource: "endpoints"}, {Group: "discovery.k8s.io", Resource: "endpointslices"},
+		{Resource: "events"}, {Resource: "serviceaccounts"},
+	}
+}
+
+// Version is part of Judge.
+func (h *Host) Version(gr schema.GroupResource) (schema.GroupVersion, bool) {
+	translator := h.options.Translator()
+	if translator == nil || slices.Contains(spared(), gr) {
+		return schema.GroupVersion{}, false
+	}
+	return translator.Tries(gr)
+}
+
+// Judge is part of Judge.
+func (h *Host) Judge(ctx context.Context, object Object) (warnings []string, refusal error) {
+	translator := h.options.Translator()
+	if translator == nil {
+		return nil, nil
+	}
+	ask := func() answer { return h.askAll(ctx, translator, object) }
+	var out answer
+	if pod, ok := object.Virtual.(*corev1.Pod); !ok || object.Update || object.DryRun || h.options.Quotas == nil {
+		out = ask()
+	} else {
+		out = h.depart(ctx, pod, func() bool { return translator.Arrived(object.Resource, pod) }, ask)
+	}
+	return out.warnings, out.refusal
+}
+
+// depart asks about a new pod, or knows the answer from a sibling. One that could be too
+// many for a quota is asked about again when it is its turn and nobody is under way.
+func (h *Host) depart(ctx context.Context, pod *corev1.Pod, arrived func() bool, ask func() answer) answer {
+	out := h.verdicts.Get(ctx, fingerprint(pod), ask)
+	if out.outcome != passes || out.host == nil || h.options.Quotas.Depart(pod.UID, out.host, arrived, false) {
+		return out
+	}
+	waiting, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	done, ok := h.options.Quotas.Turn(waiting)
+	defer done()
+	if !ok {
+		return out // an event tells, should it be too many
+	}
+	if out = ask(); out.outcome == passes && out.host != nil {
+		h.options.Quotas.Depart(pod.UID, out.host, arrived, true)
+	}
+	return out
+}
+
+// askAll asks about every write that an object on its way would lead to, until one is
+// refused.
+func (h *Host) askAll(ctx context.Context, translator Translator, object Object) answer {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	gr, virtual := object.Resource, object.Virtual
+	trials, err := translator.Trials(gr, virtual)
+	var rejection *resource.Rejection
+	if errors.As(err, &rejection) {
+		return answer{outcome: refused, refusal: apierrors.NewForbidden(gr, virtual.GetName(), errors.New(rejection.Message))}
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Object can't be translated; its preflight is left out", "resource", gr, "namespace", virtual.GetNamespace(), "name", virtual.GetName())
+		return answer{outcome: untold}
+	}
+	var out answer
+	for _, trial := range trials {
+		if object.Update != (trial.Desired() == nil) {
+			continue // an update of what is not on the host yet: it was let pass before
+		}
+		next := h.ask(ctx, gr, trial)
+		next.warnings = append(out.warnings, next.warnings...)
+		if out = next; out.outcome != passes {
+			break
+		}
+	}
+	return out
+}
+
+// answer is what the host says, in the tenant's words.
+type answer struct {
+	outcome  outcome
+	host     *corev1.Pod // as the host would have it; nil of other kinds, and where it did not say
+	warnings []string
+	refusal  error
+}
+
+func (h *Host) ask(ctx context.Context, gr schema.GroupResource, trial Trial) answer {
+	if h.breaker.Open() {
+		return answer{outcome: absent}
+	}
+	host, warnings, err := trial.Do(ctx)
+	out := answer{outcome: verdictOf(err)}
+	if err == nil {
+		out.host, _ = host.(*corev1.Pod)
+	}
+	h.breaker.Report(out.outcome != absent)
+	for _, warning := range warnings {
+		out.warnings = append(out.warnings, trial.Words(warning))
+	}
+	switch out.outcome {
+	case refused:
+		out.refusal = refusalOf(err, trial.Words)
+	case untold:
+		if ctx.Err() == nil {
+			out.warnings = append(out.warnings, fmt.Sprintf("the host cluster could not say in advance whether it takes this object of %s; if it does not, an event on it will tell", gr))
+		}
+	}
+	return out
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/preflight"
+	"nestling.dev/nestling/syncer"
+	"nestling.dev/nestling/syncer/engine"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// runPreflight follows the quotas of the host namespace: how much there is left decides
+// about which pods the host has to be asked.
+func (s *server) runPreflight(ctx context.Context, ready func()) error {
+	if !s.config.Preflight || s.unreadable["resourcequotas"] {
+		return once(ctx, ready, func() error { return nil })
+	}
+	quotas, err := engine.Informer(s.hostConfig, resource.Kind{
+		Resource: corev1.SchemeGroupVersion.WithResource("resourcequotas"), Namespaced: true,
+		New: func() resource.Object { return &corev1.ResourceQuota{} },
+	}, s.config.Host.Namespace)
+	if err != nil {
+		return err
+	}
+	s.quotas = preflight.NewQuotas(quotas, time.Now)
+	ready() // until it is filled, every pod is asked about
+	quotas.RunWithContext(ctx)
+	return nil
+}
+
+// validatingPlugins run after all others of the tenant's but its quota.
+func (s *server) validatingPlugins() []controlplane.AdmissionPlugin {
+	if !s.config.Preflight {
+		return nil
+	}
+	judge := preflight.NewHost(preflight.HostOptions{
+		Translator: func() preflight.Translator {
+			running := s.syncer.Load()
+			if running == nil {
+				return nil
+			}
+			return translator{running}
+		},
+		Quotas: s.quotas,
+	})
+	return []controlplane.AdmissionPlugin{{
+		Name: preflight.PluginName,
+		New:  preflight.Factory(preflight.Options{Judge: judge, Exempt: syncerUser}),
+	}}
+}
+
+// translator is the syncer as preflight sees it.
+type translator struct{ *syncer.Syncer }
+
+func (t translator) Trials(gr schema.GroupResource, virtual resource.Object) ([]preflight.Trial, error) {
+	trials, err := t.Syncer.Trials(gr, virtual)
+	out := make([]preflight.Trial, 0, len(trials))
+	for _, trial := range trials {
+		out = append(out, trial)
+	}
+	return out, err
+}
