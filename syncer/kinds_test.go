@@ -69,6 +69,12 @@ func newTenant(t *testing.T, name string) tenant {
 // newTenantOf is one of another virtual server, to which the syncer is told.
 func newTenantOf(t *testing.T, name string, server *controlplanetest.Server, tell func(*syncer.Syncer)) tenant {
 	t.Helper()
+	return newTenantWith(t, name, server, tell, func(*syncer.Options) {})
+}
+
+// newTenantWith has other options of its syncer.
+func newTenantWith(t *testing.T, name string, server *controlplanetest.Server, tell func(*syncer.Syncer), change func(*syncer.Options)) tenant {
+	t.Helper()
 	x := tenant{T: t, name: name, config: server.Config}
 	var err error
 	x.virtual, err = kubernetes.NewForConfig(server.Config)
@@ -81,13 +87,15 @@ func newTenantOf(t *testing.T, name string, server *controlplanetest.Server, tel
 		_, err = client.CoreV1().ServiceAccounts(name).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
-	s, err := syncer.New(syncer.Options{
+	options := syncer.Options{
 		Virtual: server.Config, Host: hostServer.Config,
 		Env: syncresource.Env{
 			Tenant: name, HostNamespace: name, Identity: "identity-" + name, ClusterDomain: "cluster.local",
 			APIServerIP: "10.0.0.77", APIServerPort: 443, WorkloadServiceAccount: name + "-workload",
 		},
-	})
+	}
+	change(&options)
+	s, err := syncer.New(options)
 	require.NoError(t, err)
 	tell(s)
 	ctx, cancel := context.WithCancel(context.Background())
