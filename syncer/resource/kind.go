@@ -63,7 +63,6 @@ func (s Spec[T]) Erase() Kind {
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
 		MergeVirtual: func(_ Env, virtual, _ Object) Object { return virtual },
 		Node:         func(Object) string { return "" },
-		Words:        plainWords,
 	}
 	if s.Select != nil {
 		kind.Select = func(env Env, source Object) bool { return s.Select(env, source.(T)) }
@@ -117,6 +116,9 @@ func (s Spec[T]) Erase() Kind {
 			return s.MergeVirtual(env, virtual.(T), host.(T))
 		}
 	}
+	kind.Words = func(env Env, virtual Object, text string) string {
+		return TextAbout(env, virtual, kind.Refs(virtual), text)
+	}
 	if s.Words != nil {
 		kind.Words = func(env Env, virtual Object, text string) string { return s.Words(env, virtual.(T), text) }
 	}
@@ -137,9 +139,4 @@ func (s Spec[T]) Erase() Kind {
 		kind.Began = func(virtual Object) bool { return s.Began(virtual.(T)) }
 	}
 	return kind
-}
-
-// plainWords is for kinds whose host objects name nothing but themselves.
-func plainWords(env Env, virtual Object, text string) string {
-	return VirtualText(env, virtual.GetNamespace(), NamesOf(env, KeyOf(virtual)), text)
 }

@@ -82,5 +82,5 @@ func TestPlainWordsNameNothingOfTheHost(t *testing.T) {
 	name := naming.Host("team-a", "n", "c")
 	text := fmt.Sprintf("configmaps %q is forbidden: tenants/%s exceeds a quota in the namespace %q of all tenants", name, name, "tenants")
 	require.Equal(t, `configmaps "c" is forbidden: n/c exceeds a quota in the namespace "n" of all tenants`,
-		plainWords(env, virtualConfigMap(nil, nil), text))
+		TextAbout(env, virtualConfigMap(nil, nil), nil, text))
 }

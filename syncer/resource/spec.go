@@ -87,7 +87,7 @@ type Spec[T Object] struct {
 	Began func(virtual T) bool
 
 	// Words is what the host says about the host object of virtual, in the tenant's words.
-	// Nil: the names of the object and of its namespace are replaced.
+	// Nil: the names of the object, of its Refs and of its namespace are replaced.
 	Words func(env Env, virtual T, text string) string
 
 	// Mortal kinds die with their host object: one that is lost is not made again,

@@ -20,21 +20,30 @@ func NamesOf(env Env, objects ...Key) HostNames {
 	return out
 }
 
+// TextAbout is what the host says about the host object of virtual, which refers to others,
+// in the tenant's words.
+func TextAbout(env Env, virtual Object, refs []Ref, text string) string {
+	objects := []Key{KeyOf(virtual)}
+	for _, ref := range refs {
+		if ref.Namespace != "" {
+			objects = append(objects, ref.Key)
+		}
+	}
+	return VirtualText(env, virtual.GetNamespace(), NamesOf(env, objects...), text)
+}
+
 // VirtualText is what the host says about an object of a virtual namespace, in the
 // tenant's words: names, and those of whatever else is ours on the host, become the
 // names here, and the host namespace becomes the object's own.
 func VirtualText(env Env, namespace string, names HostNames, text string) string {
 	// Host names carry a hash and stand for themselves wherever they occur; a namespace
 	// is an ordinary word, and one only where messages write namespaces.
-	return ReplaceWord(virtualNames(env, names, text, true), env.HostNamespace, namespace, isNamespace)
+	return ReplaceWord(VirtualNames(env, names, text), env.HostNamespace, namespace, isNamespace)
 }
 
-// VirtualNames is the same but for namespaces, for text that may not be the host's own.
+// VirtualNames replaces names only, and the host namespace where it stands beside one, for
+// text that may not be the host's own.
 func VirtualNames(env Env, names HostNames, text string) string {
-	return virtualNames(env, names, text, false)
-}
-
-func virtualNames(env Env, names HostNames, text string, paths bool) string {
 	var out strings.Builder
 	for text != "" {
 		end := 0
@@ -53,11 +62,17 @@ func virtualNames(env Env, names HostNames, text string, paths bool) string {
 			out.WriteString(word)
 			continue
 		}
-		if before, qualified := strings.CutSuffix(out.String(), env.HostNamespace+"/"); paths && qualified && object.Namespace != "" {
+		if before, beside := strings.CutSuffix(out.String(), env.HostNamespace+"/"); beside && object.Namespace != "" {
 			out.Reset()
 			out.WriteString(before + object.Namespace + "/")
 		}
 		out.WriteString(object.Name)
+		for _, beside := range []string{"_" + env.HostNamespace, "." + env.HostNamespace} { // kubelet's full name, a name in DNS
+			if rest, ok := strings.CutPrefix(text, beside); ok && object.Namespace != "" && (rest == "" || !isNameByte(rest[0])) {
+				out.WriteString(beside[:1] + object.Namespace)
+				text = rest
+			}
+		}
 	}
 	return out.String()
 }

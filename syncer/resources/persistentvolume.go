@@ -107,7 +107,7 @@ func volumeToVirtual(env resource.Env, host *corev1.PersistentVolume) (*corev1.P
 	}
 	virtual.Spec.ClaimRef = claim
 	text.source(&virtual.Spec.PersistentVolumeSource)
-	virtual.Status.Message = text.translate(host.Status.Message)
+	virtual.Status.Message = resource.VirtualText(env, claim.Namespace, resource.NamesOf(env, resource.Key{Namespace: claim.Namespace, Name: claim.Name}), host.Status.Message)
 	return virtual, nil
 }
 

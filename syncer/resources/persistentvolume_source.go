@@ -8,7 +8,7 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
-// hiddenSecret stands where the API wants the name of a Secret, and the host's is not told.
+// hiddenSecret stands where the API wants the name of a Secret, or of endpoints, and the host's is not told.
 const hiddenSecret = "hidden"
 
 // volumeText takes out of a host volume what is not its tenant's to know: references to
@@ -57,6 +57,11 @@ func (t volumeText) source(source *corev1.PersistentVolumeSource) {
 			csi.VolumeAttributes[key] = t.translate(value)
 		}
 	}
+	if flex := source.FlexVolume; flex != nil {
+		for key, value := range flex.Options {
+			flex.Options[key] = t.translate(value)
+		}
+	}
 	hideSecrets(source)
 }
 
@@ -93,7 +98,7 @@ func hideSecrets(source *corev1.PersistentVolumeSource) {
 		source.FlexVolume.SecretRef = nil
 	}
 	if source.Glusterfs != nil {
-		source.Glusterfs.EndpointsNamespace = nil
+		source.Glusterfs.EndpointsName, source.Glusterfs.EndpointsNamespace = hiddenSecret, nil
 	}
 	if source.ISCSI != nil {
 		// Without CHAP, since it would need the Secret.
@@ -106,7 +111,7 @@ func hideSecrets(source *corev1.PersistentVolumeSource) {
 		source.ScaleIO.SecretRef = &corev1.SecretReference{Name: hiddenSecret}
 	}
 	if source.StorageOS != nil {
-		source.StorageOS.SecretRef = nil
+		source.StorageOS.SecretRef, source.StorageOS.VolumeNamespace = nil, ""
 	}
 }
 

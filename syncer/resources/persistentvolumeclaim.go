@@ -48,9 +48,6 @@ func PersistentVolumeClaims(retain bool) resource.Kind {
 			return out
 		},
 		MergeVirtual: mergeVirtualVolumeClaim,
-		Words: func(env resource.Env, virtual *corev1.PersistentVolumeClaim, text string) string {
-			return volumeClaimText(env, virtual, text)
-		},
 	}.Erase()
 }
 
@@ -192,16 +189,7 @@ func mergeVirtualVolumeClaim(env resource.Env, virtual, host *corev1.PersistentV
 	out.Status = host.Status
 	out.Status.Conditions = slices.Clone(host.Status.Conditions)
 	for i := range out.Status.Conditions {
-		out.Status.Conditions[i].Message = volumeClaimText(env, virtual, out.Status.Conditions[i].Message)
+		out.Status.Conditions[i].Message = resource.TextAbout(env, virtual, volumeClaimRefs(virtual), out.Status.Conditions[i].Message)
 	}
 	return &out
-}
-
-// volumeClaimText is what the host says about a claim in the tenant's words: beside its own name
-// and namespace, messages name the pods that wait for it and what it is a copy of.
-func volumeClaimText(env resource.Env, virtual resource.Object, text string) string {
-	if text == "" {
-		return ""
-	}
-	return resource.VirtualText(env, virtual.GetNamespace(), resource.NamesOf(env, resource.KeyOf(virtual)), text)
 }

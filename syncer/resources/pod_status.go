@@ -128,6 +128,13 @@ func visibleStatuses(statuses []corev1.ContainerStatus, visible []string, text *
 		return nil
 	}
 	for i := range statuses {
+		for _, allocated := range statuses[i].AllocatedResourcesStatus {
+			for j, health := range allocated.Resources {
+				if health.Message != nil {
+					allocated.Resources[j].Message = new(text.translate(*health.Message))
+				}
+			}
+		}
 		for _, state := range []*corev1.ContainerState{&statuses[i].State, &statuses[i].LastTerminationState} {
 			if state.Waiting != nil {
 				state.Waiting.Message = text.translate(state.Waiting.Message)

@@ -145,9 +145,9 @@ func replaceHostService(desired, live *corev1.Service) bool {
 		desired.Spec.ClusterIP != "" && live.Spec.ClusterIP != "" && desired.Spec.ClusterIP != live.Spec.ClusterIP
 }
 
-func mergeVirtualService(_ resource.Env, virtual, host *corev1.Service) *corev1.Service {
+func mergeVirtualService(env resource.Env, virtual, host *corev1.Service) *corev1.Service {
 	out := *virtual
-	out.Status = corev1.ServiceStatus{Conditions: host.Status.Conditions}
+	out.Status = corev1.ServiceStatus{Conditions: virtualConditions(env, virtual, host.Status.Conditions)}
 	if virtual.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		out.Status.LoadBalancer = host.Status.LoadBalancer
 	}

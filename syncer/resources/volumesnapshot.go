@@ -69,9 +69,6 @@ func VolumeSnapshots() resource.Kind {
 			return live
 		},
 		MergeVirtual: mergeVirtualSnapshot,
-		Words: func(env resource.Env, virtual *unstructured.Unstructured, text string) string {
-			return volumeClaimText(env, virtual, text)
-		},
 	}.Erase()
 }
 
@@ -122,7 +119,7 @@ func mergeVirtualSnapshot(env resource.Env, virtual, host *unstructured.Unstruct
 	if class := field(host, "spec", "volumeSnapshotClassName"); class != "" && field(virtual, "spec", "volumeSnapshotClassName") == "" {
 		setField(out, class, "spec", "volumeSnapshotClassName")
 	}
-	copySnapshotStatus(host, out, func(text string) string { return volumeClaimText(env, virtual, text) })
+	copySnapshotStatus(host, out, func(text string) string { return resource.TextAbout(env, virtual, snapshotRefs(virtual), text) })
 	return out
 }
 
