@@ -43,7 +43,7 @@ func mergeVirtualClaim(env resource.Env, virtual, host *resourcev1.ResourceClaim
 		return uids.Replace(resource.VirtualText(env, virtual.Namespace, names, in))
 	}
 	status := *host.Status.DeepCopy()
-	status.ReservedFor = virtualConsumers(env, virtual, host.Status.ReservedFor)
+	status.ReservedFor = virtualConsumers(env, virtual, host.Status.ReservedFor, host.Status.Allocation != nil)
 	for i := range status.Devices {
 		device := &status.Devices[i]
 		for j := range device.Conditions {
@@ -62,7 +62,7 @@ func mergeVirtualClaim(env resource.Env, virtual, host *resourcev1.ResourceClaim
 // which the virtual cluster's controller has reserved it: the host's will do the same for a
 // pod that has a node already. Both controllers take away a pod that needs the claim no
 // more, so such a one is left out here: neither is to be contradicted.
-func virtualConsumers(env resource.Env, virtual *resourcev1.ResourceClaim, host []resourcev1.ResourceClaimConsumerReference) []resourcev1.ResourceClaimConsumerReference {
+func virtualConsumers(env resource.Env, virtual *resourcev1.ResourceClaim, host []resourcev1.ResourceClaimConsumerReference, allocated bool) []resourcev1.ResourceClaimConsumerReference {
 	var out []resourcev1.ResourceClaimConsumerReference
 	add := func(name string, uid types.UID) {
 		pod, ok := env.View.Virtual("pods", resource.Key{Namespace: virtual.Namespace, Name: name}).(*corev1.Pod)
@@ -81,6 +81,9 @@ func virtualConsumers(env resource.Env, virtual *resourcev1.ResourceClaim, host 
 		if key, ok := resource.VirtualKey(pod); ok && key.Namespace == virtual.Namespace {
 			add(key.Name, types.UID(pod.GetAnnotations()[resource.AnnotationUID]))
 		}
+	}
+	if !allocated {
+		return out // the API lets nobody reserve what is not allocated
 	}
 	for _, consumer := range virtual.Status.ReservedFor {
 		if consumer.APIGroup == "" && consumer.Resource == "pods" {
