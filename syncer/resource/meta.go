@@ -87,7 +87,12 @@ func Stamp[T Object](env Env, kind string, virtual Object, desired T) T {
 	desired.SetLabels(labels)
 	desired.SetAnnotations(annotations)
 	if env.Owner.UID != "" {
-		desired.SetOwnerReferences([]metav1.OwnerReference{env.Owner})
+		owner := env.Owner
+		if metav1.GetControllerOf(virtual) != nil {
+			// It is made again when it goes: so the host's drains, too, need not be forced.
+			owner.Controller = new(true)
+		}
+		desired.SetOwnerReferences([]metav1.OwnerReference{owner})
 	}
 	return desired
 }
@@ -106,10 +111,15 @@ func MergeMeta(desired, live Object) {
 	delete(annotations, AnnotationCopied)
 	live.SetLabels(merged(labels, desired.GetLabels()))
 	live.SetAnnotations(merged(annotations, desired.GetAnnotations()))
-	owners := live.GetOwnerReferences()
+	owners := slices.Clone(live.GetOwnerReferences())
 	for _, owner := range desired.GetOwnerReferences() {
-		if !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
-			owners = append(slices.Clone(owners), owner)
+		if controller := metav1.GetControllerOf(live); controller != nil && controller.UID != owner.UID {
+			owner.Controller = nil // there can be one
+		}
+		if i := slices.IndexFunc(owners, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }); i >= 0 {
+			owners[i] = owner
+		} else {
+			owners = append(owners, owner)
 		}
 	}
 	live.SetOwnerReferences(owners)

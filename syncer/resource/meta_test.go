@@ -84,3 +84,22 @@ func TestPlainWordsNameNothingOfTheHost(t *testing.T) {
 	require.Equal(t, `configmaps "c" is forbidden: n/c exceeds a quota in the namespace "n" of all tenants`,
 		TextAbout(env, virtualConfigMap(nil, nil), nil, text))
 }
+
+func TestWhatHasAControllerHasOneOnTheHost(t *testing.T) {
+	t.Parallel()
+	alone := virtualConfigMap(nil, nil)
+	controlled := virtualConfigMap(nil, nil)
+	controlled.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "c", UID: "set-1", Controller: new(true)}}
+	require.Nil(t, metav1.GetControllerOf(translation(alone)))
+	require.Equal(t, env.Owner.UID, metav1.GetControllerOf(translation(controlled)).UID)
+
+	live := translation(alone)
+	MergeMeta(translation(controlled), live)
+	require.Equal(t, env.Owner.UID, metav1.GetControllerOf(live).UID)
+	MergeMeta(translation(alone), live)
+	require.Nil(t, metav1.GetControllerOf(live))
+
+	live.OwnerReferences = append(live.OwnerReferences, metav1.OwnerReference{UID: "of-the-host", Controller: new(true)})
+	MergeMeta(translation(controlled), live)
+	require.EqualValues(t, "of-the-host", metav1.GetControllerOf(live).UID, "there can be one")
+}
