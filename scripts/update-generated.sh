@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
-# update-generated.sh: render manifests/ and the golden files of pkg/deploy from code.
+# update-generated.sh: render manifests/, the golden files of pkg/deploy and the README's table of kinds from code.
 . "$(dirname "$0")/lib.sh"
 go test ./pkg/deploy -run 'TestManifestsAreRendered|TestRBAC' -update
+go test ./syncer/resources -run TestTheTableOfKinds -update

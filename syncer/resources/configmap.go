@@ -15,7 +15,12 @@ func ConfigMaps(all bool) resource.Kind {
 		Namespaced: true,
 		Direction:  resource.ToHost,
 		NoStatus:   true,
-		New:        func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
+		About: resource.About{
+			Virtual: "everything",
+			Host:    "nothing",
+			Default: "those that a synced object refers to, or that ask by `nestling.dev/sync: \"true\"`; all with `sync.configMaps: all`",
+		},
+		New: func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
 		Select: func(env resource.Env, virtual *corev1.ConfigMap) bool {
 			return all || wanted(env, "configmaps", virtual)
 		},

@@ -37,7 +37,12 @@ func Events() resource.Kind {
 		Direction:  resource.FromHost,
 		Unsynced:   true,
 		NoStatus:   true,
-		New:        func() *corev1.Event { return &corev1.Event{} },
+		About: resource.About{
+			Virtual: "nothing; the tenant's own events stay here",
+			Host:    "everything; names become the tenant's",
+			Default: "those of synced objects; not those of nodes, which hosts keep in a namespace of their own",
+		},
+		New: func() *corev1.Event { return &corev1.Event{} },
 		Select: func(env resource.Env, host *corev1.Event) bool {
 			return env.Now.Sub(eventTime(host)) < eventAge
 		},

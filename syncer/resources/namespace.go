@@ -13,6 +13,11 @@ func Namespaces() resource.Kind {
 		Resource:  corev1.SchemeGroupVersion.WithResource("namespaces"),
 		Kind:      "Namespace",
 		Direction: resource.ReadOnly,
-		New:       func() *corev1.Namespace { return &corev1.Namespace{} },
+		About: resource.About{
+			Virtual: "everything; host pods carry their namespace's labels, for selectors",
+			Host:    "nothing",
+			Default: "none: all that a tenant has is in one host namespace",
+		},
+		New: func() *corev1.Namespace { return &corev1.Namespace{} },
 	}.Erase()
 }

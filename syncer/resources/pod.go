@@ -35,11 +35,16 @@ const (
 // Pods run on the host: the virtual pod owns the spec, the host pod the status.
 func Pods() resource.Kind {
 	return resource.Spec[*corev1.Pod]{
-		Resource:     corev1.SchemeGroupVersion.WithResource("pods"),
-		Kind:         "Pod",
-		Namespaced:   true,
-		Direction:    resource.ToHost,
-		Mortal:       true,
+		Resource:   corev1.SchemeGroupVersion.WithResource("pods"),
+		Kind:       "Pod",
+		Namespaced: true,
+		Direction:  resource.ToHost,
+		Mortal:     true,
+		About: resource.About{
+			Virtual: "spec, labels, annotations, deletion",
+			Host:    "node, status, eviction and loss",
+			Default: "all but mirror pods of kubelets",
+		},
 		New:          func() *corev1.Pod { return &corev1.Pod{} },
 		Select:       selectPod,
 		Refs:         podRefs,

@@ -17,7 +17,12 @@ func Secrets(all bool) resource.Kind {
 		Namespaced: true,
 		Direction:  resource.ToHost,
 		NoStatus:   true,
-		New:        func() *corev1.Secret { return &corev1.Secret{} },
+		About: resource.About{
+			Virtual: "everything; types that the host's controllers act on become Opaque",
+			Host:    "nothing",
+			Default: "those that a synced object refers to, or that ask by `nestling.dev/sync: \"true\"`; all with `sync.secrets: all`",
+		},
+		New: func() *corev1.Secret { return &corev1.Secret{} },
 		Select: func(env resource.Env, virtual *corev1.Secret) bool {
 			return all || wanted(env, "secrets", virtual)
 		},
