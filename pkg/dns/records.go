@@ -27,7 +27,8 @@ import (
 type records struct {
 	services, slices, namespaces, pods cache.Indexer
 	controllers                        []cache.Controller
-	virtual                            client.Interface // for what is asked at most rarely
+	virtual                            client.Interface
+	disconnect                         func()
 	// changed is when, in seconds since 1970: the serial number of the zone.
 	changed atomic.Int64
 	// changedService is told of the NAME.NAMESPACE of every Service that changes, or whose
@@ -45,11 +46,15 @@ func newRecords(config *rest.Config) (*records, error) {
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf
-	virtual, err := client.NewForConfig(config)
+	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("virtual client: %w", err)
 	}
-	r := &records{virtual: virtual, changedService: func(string) {}}
+	virtual, err := client.NewForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("virtual client: %w", err)
+	}
+	r := &records{virtual: virtual, disconnect: transport.CloseIdleConnections, changedService: func(string) {}}
 	r.changed.Store(time.Now().Unix())
 	core, discovery := virtual.CoreV1().RESTClient(), virtual.DiscoveryV1().RESTClient()
 	r.services = r.follow(core, "services", &corev1.Service{}, object.ToService, cache.Indexers{
@@ -109,6 +114,7 @@ func (r *records) run(ctx context.Context) {
 		group.Go(func() { controller.RunWithContext(ctx) })
 	}
 	group.Wait()
+	r.disconnect()
 }
 
 // HasSynced says whether all caches have been filled.
