@@ -127,7 +127,7 @@ spec:
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
-    spec:`+indent(indent(burner))), metav1.CreateOptions{})
+    spec:`+indent(indent(indent(burner)))), metav1.CreateOptions{})
 	require.NoError(t, err)
 	_, err = client.AutoscalingV2().HorizontalPodAutoscalers(space).Create(ctx, decode[autoscalingv2.HorizontalPodAutoscaler](t, w, `
 metadata: {name: web}
