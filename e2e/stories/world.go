@@ -75,7 +75,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), tokens(), streams(), tenancy(), services(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), services(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all
