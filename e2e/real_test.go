@@ -12,11 +12,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"nestling.dev/nestling/e2e/addon/cloud"
 	"nestling.dev/nestling/e2e/addon/metricsserver"
+	"nestling.dev/nestling/e2e/application"
 	"nestling.dev/nestling/e2e/image"
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/operators"
-	"nestling.dev/nestling/e2e/addon/cloud"
 	"nestling.dev/nestling/e2e/stories"
 )
 
@@ -67,7 +68,9 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		}
 	})
 
-	set, err := operators.Build(t.Context(), root, host.Kubectl(t.Context()).Path)
+	app, err := application.Build(t.Context(), root)
+	require.NoError(t, err)
+	set, err := operators.Build(t.Context(), root, operators.Tools{Kubectl: host.Kubectl(t.Context()).Path, Helm: app.Helm})
 	require.NoError(t, err)
 	for _, image := range set.Images() {
 		require.NoError(t, host.ImportImage(t.Context(), image))
@@ -90,7 +93,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
 		A: a, B: b, Rotating: b,
 		Cloud: platform,
-		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
+		Real:  true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,
 		Install: func(ctx context.Context, name string) (*stories.Tenant, error) {

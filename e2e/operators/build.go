@@ -14,10 +14,13 @@ import (
 
 // Set is the operators, built.
 type Set struct {
-	module  string // directory of the nested module
-	bin     string
-	kubectl string
+	module string // directory of the nested module
+	bin    string
+	tools  Tools
 }
+
+// Tools are the programs of those who install operators, by their paths.
+type Tools struct{ Kubectl, Helm string }
 
 // Packages of the nested module, and what their binaries are called.
 const (
@@ -26,15 +29,15 @@ const (
 	clusterAPI      = "sigs.k8s.io/cluster-api/core"
 )
 
-// Build compiles them into <root>/bin/operators; root is the repository's, and kubectl a
-// program for its kustomize. The go command knows what is up to date.
-func Build(ctx context.Context, root, kubectl string) (*Set, error) {
-	set := &Set{module: filepath.Join(root, "e2e", "operatorbins"), bin: filepath.Join(root, "bin", "operators"), kubectl: kubectl}
+// Build compiles them into <root>/bin/operators; root is the repository's. The go command
+// knows what is up to date.
+func Build(ctx context.Context, root string, tools Tools) (*Set, error) {
+	set := &Set{module: filepath.Join(root, "e2e", "operatorbins"), bin: filepath.Join(root, "bin", "operators"), tools: tools}
 	if err := os.MkdirAll(set.bin, 0o755); err != nil {
 		return nil, err
 	}
 	_, err := set.goCommand(ctx, "build", "-ldflags", "-s -w", "-o", set.bin+string(filepath.Separator),
-		"./cmd/certmanager", "./cmd/chart", sampleAPIServer, etcd, clusterAPI)
+		"./cmd/certmanager", sampleAPIServer, etcd, clusterAPI)
 	if err != nil {
 		return nil, fmt.Errorf("operators: build: %w", err)
 	}

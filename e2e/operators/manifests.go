@@ -67,19 +67,33 @@ func certManagerValues() string {
 }
 
 // CertManager is cert-manager's own chart, rendered. Its namespace is not part of it.
-func (s *Set) CertManager(ctx context.Context) ([]byte, error) {
+func (s *Set) CertManager(ctx context.Context) ([]byte, error) { return s.certManager(ctx, "template") }
+
+// InstallCertManager is `helm install` of that chart by a tenant's user. It returns when all
+// of it is available.
+func (s *Set) InstallCertManager(ctx context.Context, kubeconfig string) error {
+	_, err := s.certManager(ctx, "install", "--create-namespace", "--wait", "--kubeconfig", kubeconfig)
+	return err
+}
+
+func (s *Set) certManager(ctx context.Context, verb string, flags ...string) ([]byte, error) {
 	source, err := s.source(ctx, "github.com/cert-manager/cert-manager")
 	if err != nil {
 		return nil, fmt.Errorf("operators: cert-manager: %w", err)
 	}
-	command := exec.CommandContext(ctx, filepath.Join(s.bin, "chart"),
-		filepath.Join(source, "deploy", "charts", "cert-manager"), "cert-manager", CertManagerNamespace)
+	chart := filepath.Join(source, "deploy", "charts", "cert-manager")
+	command := exec.CommandContext(ctx, s.tools.Helm,
+		append([]string{verb, "cert-manager", chart, "--namespace", CertManagerNamespace, "--values", "-"}, flags...)...)
 	command.Stdin = strings.NewReader(certManagerValues())
-	manifests, err := output(command)
+	command.Env = os.Environ()
+	for _, kind := range []string{"CACHE", "CONFIG", "DATA"} { // nothing of this machine's user
+		command.Env = append(command.Env, "HELM_"+kind+"_HOME="+filepath.Join(s.bin, "helm"))
+	}
+	out, err := output(command)
 	if err != nil {
 		return nil, fmt.Errorf("operators: cert-manager: %w", err)
 	}
-	return manifests, nil
+	return out, nil
 }
 
 // ClusterAPI is what `kubectl apply -k` of Cluster API's core provider gives, with its
@@ -89,7 +103,7 @@ func (s *Set) ClusterAPI(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("operators: cluster-api: %w", err)
 	}
-	manifests, err := output(exec.CommandContext(ctx, s.kubectl, "kustomize", filepath.Join(source, "core", "config", "default")))
+	manifests, err := output(exec.CommandContext(ctx, s.tools.Kubectl, "kustomize", filepath.Join(source, "core", "config", "default")))
 	if err != nil {
 		return nil, fmt.Errorf("operators: cluster-api: %w", err)
 	}

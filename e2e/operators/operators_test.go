@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"nestling.dev/nestling/e2e/application"
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/operators"
 )
@@ -22,7 +23,9 @@ func TestManifestsNameOurImages(t *testing.T) {
 	require.NoError(t, err)
 	programs, err := node.Build(t.Context(), root)
 	require.NoError(t, err)
-	set, err := operators.Build(t.Context(), root, filepath.Join(programs, "kubectl"))
+	app, err := application.Build(t.Context(), root)
+	require.NoError(t, err)
+	set, err := operators.Build(t.Context(), root, operators.Tools{Kubectl: filepath.Join(programs, "kubectl"), Helm: app.Helm})
 	require.NoError(t, err)
 	known := map[string]bool{}
 	for _, image := range set.Images() {

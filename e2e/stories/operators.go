@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"nestling.dev/nestling/e2e/operators"
 	"nestling.dev/nestling/pkg/pki"
 )
 
@@ -39,6 +40,7 @@ func unchangedOperators(t *testing.T, w *World) {
 			t.Errorf("uninstall %s: %v", operatorsTenant, err)
 		}
 	})
+	t.Cleanup(func() { lastWords(t, tenant) })
 	t.Run("side by side", func(t *testing.T) {
 		for name, run := range map[string]func(t *testing.T, w *World, tenant *Tenant){
 			"admission webhooks decide from the moment their pod is ready": admissionWebhooks,
@@ -73,26 +75,6 @@ func dynamicOf(t *testing.T, tenant *Tenant, group, version, resource, namespace
 	return resources.Namespace(namespace)
 }
 
-// waitDeployments waits until all of a namespace's are available.
-func waitDeployments(t *testing.T, tenant *Tenant, namespace string, count int) {
-	t.Helper()
-	eventually(t, "deployments of "+namespace, func(ctx context.Context) (bool, string) {
-		found, err := tenant.Client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, err.Error()
-		}
-		available := 0
-		var saw []string
-		for _, deployment := range found.Items {
-			if deployment.Status.ObservedGeneration == deployment.Generation && deployment.Status.AvailableReplicas == *deployment.Spec.Replicas {
-				available++
-			}
-			saw = append(saw, deployment.Name+": "+asJSON(deployment.Status))
-		}
-		return available == count && len(found.Items) == count, strings.Join(saw, "\n") + troubles(ctx, tenant, namespace)
-	})
-}
-
 // troubles are a namespace's warnings and its containers that wait, for a failure's sake.
 func troubles(ctx context.Context, tenant *Tenant, namespace string) string {
 	var out strings.Builder
@@ -111,6 +93,29 @@ func troubles(ctx context.Context, tenant *Tenant, namespace string) string {
 		}
 	}
 	return out.String()
+}
+
+// lastWords of the operators are in the log of a failure.
+func lastWords(t *testing.T, tenant *Tenant) {
+	if !t.Failed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, namespace := range []string{operators.CertManagerNamespace, operators.ClusterAPINamespace, operators.SampleAPIServerNamespace} {
+		pods, err := tenant.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			t.Logf("pods of %s: %v", namespace, err)
+			continue
+		}
+		for _, pod := range pods.Items {
+			for _, container := range pod.Spec.Containers {
+				said, err := tenant.Client.CoreV1().Pods(namespace).GetLogs(pod.Name,
+					&corev1.PodLogOptions{Container: container.Name, TailLines: new(int64(20))}).DoRaw(ctx)
+				t.Logf("%s/%s/%s: %s %v", namespace, pod.Name, container.Name, said, err)
+			}
+		}
+	}
 }
 
 // scale sets the replicas of a deployment.

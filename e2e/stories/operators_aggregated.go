@@ -26,7 +26,7 @@ const sampleGroup = "wardle.example.com"
 func aggregatedAPI(t *testing.T, w *World, tenant *Tenant) {
 	manifests, err := w.Operators.SampleAPIServer(t.Context())
 	require.NoError(t, err)
-	apply(t, w, tenant, operators.SampleAPIServerNamespace, string(manifests))
+	apply(t, w, tenant, "", string(manifests))
 	space := namespace(t, tenant, "flunders")
 	flunders := dynamicOf(t, tenant, sampleGroup, "v1alpha1", "flunders", space)
 	list := func(ctx context.Context) error {

@@ -21,11 +21,9 @@ import (
 // certificates installs cert-manager by its chart, and what needs it to start.
 func certificates(t *testing.T, w *World, tenant *Tenant) {
 	begin := time.Now()
-	manifests, err := w.Operators.CertManager(t.Context())
-	require.NoError(t, err)
 	space := operators.CertManagerNamespace
-	namespaceNamed(t, tenant, space)
-	apply(t, w, tenant, space, string(manifests))
+	installed := make(chan error, 1)
+	go func() { installed <- w.Operators.InstallCertManager(t.Context(), tenant.Kubeconfig) }()
 	// Its webhook has a CA of its own, which its injector writes into the configurations.
 	// Until then, and until its pod is ready, nothing of cert-manager's can be made.
 	took := lag(t, tenant, space, "app.kubernetes.io/name=webhook", func(ctx context.Context) error {
@@ -36,8 +34,8 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 		return err
 	})
 	w.Report(fmt.Sprintf("From the readiness of cert-manager's webhook to the first issuer that it admits, CA injected: %d ms", took.Milliseconds()))
-	waitDeployments(t, tenant, space, 3)
-	within(w, "From cert-manager's manifests to all of it available", begin)
+	require.NoError(t, <-installed)
+	within(w, "From helm install of cert-manager's chart to the end of its --wait", begin)
 
 	t.Run("a certificate is issued, renewed, and goes with its owner", func(t *testing.T) {
 		t.Parallel()

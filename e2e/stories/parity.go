@@ -29,15 +29,13 @@ func parity(t *testing.T, w *World) {
 			"UnknownVersionInteroperabilityProxy": "there is no other API server to find",
 		})
 	})
-	for resource, why := range map[schema.GroupVersionResource]map[string]string{
-		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}:        {},
-		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}: {},
-		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}:               {},
-		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}:        {},
-	} {
-		t.Run(resource.Resource+" of upstream's", func(t *testing.T) {
+	dns := "the identity of the DNS in the process"
+	for _, resource := range []string{"clusterroles", "clusterrolebindings", "roles", "rolebindings"} {
+		t.Run(resource+" of upstream's", func(t *testing.T) {
+			kind := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}
 			options := metav1.ListOptions{LabelSelector: "kubernetes.io/bootstrapping=rbac-defaults"}
-			requireSame(t, objectsOf(t, w.HostConfig, resource, options, "rules", "roleRef", "subjects"), objectsOf(t, w.A.Config, resource, options, "rules", "roleRef", "subjects"), why)
+			requireSame(t, objectsOf(t, w.HostConfig, kind, options, "rules", "roleRef", "subjects"), objectsOf(t, w.A.Config, kind, options, "rules", "roleRef", "subjects"),
+				map[string]string{"nestling:dns": dns, "kube-system/nestling:dns": dns})
 		})
 	}
 	for _, resource := range []string{"flowschemas", "prioritylevelconfigurations"} {
