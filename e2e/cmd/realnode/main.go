@@ -4,6 +4,7 @@
 //	realnode kubeconfig             print the path of the administrator's kubeconfig
 //	realnode import IMAGE.tar...    make images available on its nodes
 //	realnode exec -- COMMAND...     run a command in a node's namespaces
+//	realnode storage                give it a storage driver and classes
 //	realnode down
 package main
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nestling.dev/nestling/e2e/addon/csi"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -45,7 +47,7 @@ func root() *cobra.Command {
 		dir = filepath.Join(repository, ".cache", "realnode")
 		return err
 	}
-	command.AddCommand(up(&dir), down(&dir), kubeconfig(&dir), importImages(&dir), execute(&dir))
+	command.AddCommand(up(&dir), down(&dir), kubeconfig(&dir), importImages(&dir), execute(&dir), storage(&dir))
 	return command
 }
 
@@ -133,4 +135,24 @@ func execute(dir *string) *cobra.Command {
 		return err
 	}
 	return command
+}
+
+// storage outlives this command, and ends with the host. Tests bring their own.
+func storage(dir *string) *cobra.Command {
+	return &cobra.Command{Use: "storage", Short: "Start a storage driver with upstream's sidecars, and make classes", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		host, err := node.Open(*dir)
+		if err != nil {
+			return err
+		}
+		repository, err := node.Root(cmd.Context())
+		if err != nil {
+			return err
+		}
+		programs, err := csi.Build(cmd.Context(), repository)
+		if err != nil {
+			return err
+		}
+		_, err = programs.Start(cmd.Context(), host)
+		return err
+	}}
 }
