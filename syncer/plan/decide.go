@@ -111,7 +111,15 @@ func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object
 		return rejected(err)
 	}
 	want := stamp(env, kind, virtual, desired)
-	return Plan{Actions: []Action{{Side: Host, Verb: Create, Want: want, Reason: "new"}}}
+	return Plan{Actions: []Action{{Side: Host, Verb: Create, Want: want, Reason: "new"}}, Event: notice(env, kind, virtual)}
+}
+
+// notice is what the user is told of a translation that leaves something out.
+func notice(env resource.Env, kind resource.Kind, virtual resource.Object) *Event {
+	if left := kind.Notice(env, virtual); left != nil {
+		return rejected(left).Event
+	}
+	return nil
 }
 
 // finish ends a virtual object whose host object is no more.
@@ -134,8 +142,11 @@ func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 	}
 	if host.GetDeletionTimestamp() == nil && (virtual.GetDeletionTimestamp() == nil || !kind.Mortal) {
 		updates, err := updateHost(env, kind, virtual, host)
-		if err != nil {
+		switch {
+		case err != nil:
 			out.Event = rejected(err).Event
+		case len(updates) > 0:
+			out.Event = notice(env, kind, virtual)
 		}
 		out.Actions = append(out.Actions, updates...)
 	}

@@ -22,6 +22,7 @@ type Kind struct {
 	Custom     bool // objects have no Go type here: fields are read by path, and travel as JSON
 	Outlives   bool
 	Finalizers []string
+	Everywhere string
 	About      About
 	Sources    map[string]func(host Object) []string
 
@@ -31,6 +32,7 @@ type Kind struct {
 	Wait         func(env Env, virtual Object) string
 	ToHost       func(env Env, virtual Object) (Object, error)
 	MergeHost    func(env Env, desired, live Object) Object
+	Notice       func(env Env, virtual Object) *Rejection
 	Replace      func(desired, live Object) bool
 	HostParts    func(live, want Object) []Part[Object]
 	ToVirtual    func(env Env, host Object) (Object, error)
@@ -50,13 +52,14 @@ func (s Spec[T]) Erase() Kind {
 	kind := Kind{
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
 		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic,
-		Optional: s.Optional, Outlives: s.Outlives, Finalizers: s.Finalizers, Custom: custom, About: s.About, Sources: s.Sources,
+		Optional: s.Optional, Outlives: s.Outlives, Finalizers: s.Finalizers, Everywhere: s.Everywhere, Custom: custom, About: s.About, Sources: s.Sources,
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },
 		Refs:         func(Object) []Ref { return nil },
 		Wait:         func(Env, Object) string { return "" },
 		ToHost:       func(Env, Object) (Object, error) { return nil, nil },
 		MergeHost:    func(_ Env, _, live Object) Object { return live },
+		Notice:       func(Env, Object) *Rejection { return nil },
 		Replace:      func(_, _ Object) bool { return false },
 		HostParts:    func(_, want Object) []Part[Object] { return []Part[Object]{{Want: want}} },
 		ToVirtual:    func(Env, Object) (Object, error) { return nil, nil },
@@ -86,6 +89,9 @@ func (s Spec[T]) Erase() Kind {
 		kind.MergeHost = func(env Env, desired, live Object) Object {
 			return s.MergeHost(env, desired.(T), live.(T))
 		}
+	}
+	if s.Notice != nil {
+		kind.Notice = func(env Env, virtual Object) *Rejection { return s.Notice(env, virtual.(T)) }
 	}
 	if s.Replace != nil {
 		kind.Replace = func(desired, live Object) bool { return s.Replace(desired.(T), live.(T)) }

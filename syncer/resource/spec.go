@@ -54,6 +54,9 @@ type Spec[T Object] struct {
 	// annotations of ours in live still tell what was written last. Nil: live is left as
 	// it is.
 	MergeHost func(env Env, desired, live T) T
+	// Notice is what of the virtual object its translation leaves out, in words for its user,
+	// who is told when the host object is written; nil: nothing. Nil: never any.
+	Notice func(env Env, virtual T) *Rejection
 	// Replace reports whether live can't be brought to desired, because they differ in a
 	// field that the API lets nobody change: it is deleted, and made anew when it is gone.
 	// In ToHost kinds live is the host object, in FromHost kinds the virtual one. Nil: never.
@@ -99,6 +102,10 @@ type Spec[T Object] struct {
 	// Finalizers (FromHost only) are those that the virtual cluster puts on mirrors. They
 	// hold nothing once there is no host object any more.
 	Finalizers []string
+	// Everywhere (FromHost, namespaced only) is the virtual namespace that gets the mirrors of
+	// host objects of all namespaces, under their own names. Empty: host objects are those
+	// of the host namespace.
+	Everywhere string
 	// Unsynced (FromHost only) leaves the virtual side without a cache: it is read when needed.
 	Unsynced bool
 	// NoStatus kinds have no status subresource.

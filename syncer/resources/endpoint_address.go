@@ -1,7 +1,9 @@
 package resources
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -59,6 +61,28 @@ func endpointAddresses(env resource.Env) (allowed func(address string) bool) {
 		return true
 	}
 }
+
+// refusedAddresses tells the tenant which of its endpoints' addresses stay here.
+func refusedAddresses(env resource.Env, addresses []string) *resource.Rejection {
+	allowed := endpointAddresses(env)
+	var refused []string
+	for _, address := range addresses {
+		if !allowed(address) {
+			refused = append(refused, address)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	if more := len(refused) - maxRefused; more > 0 {
+		refused = append(refused[:maxRefused], fmt.Sprintf("%d more", more))
+	}
+	return resource.Rejectf("AddressesLeftOut",
+		"the Service's address does not lead to %s: endpoints may not name nodes, nor pods that are not this cluster's", strings.Join(refused, ", "))
+}
+
+// maxRefused is how many addresses a message names: an EndpointSlice may have a thousand.
+const maxRefused = 5
 
 // podAddresses are those of the tenant's pods. One on its node's network has the node's,
 // which stays the node's.

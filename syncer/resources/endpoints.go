@@ -1,6 +1,8 @@
 package resources
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
@@ -39,6 +41,15 @@ func Endpoints() resource.Kind {
 			return !election && service != nil && len(service.Spec.Selector) == 0
 		},
 		ToHost: endpointsToHost,
+		Notice: func(env resource.Env, virtual *corev1.Endpoints) *resource.Rejection {
+			var addresses []string
+			for _, subset := range virtual.Subsets {
+				for _, address := range append(slices.Clone(subset.Addresses), subset.NotReadyAddresses...) {
+					addresses = append(addresses, address.IP)
+				}
+			}
+			return refusedAddresses(env, addresses)
+		},
 		MergeHost: func(_ resource.Env, desired, live *corev1.Endpoints) *corev1.Endpoints {
 			out := *live
 			out.Subsets = desired.Subsets

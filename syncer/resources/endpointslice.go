@@ -44,6 +44,13 @@ func EndpointSlices() resource.Kind {
 		},
 		Select: selectSlice,
 		ToHost: sliceToHost,
+		Notice: func(env resource.Env, virtual *discoveryv1.EndpointSlice) *resource.Rejection {
+			var addresses []string
+			for _, endpoint := range virtual.Endpoints {
+				addresses = append(addresses, endpoint.Addresses...)
+			}
+			return refusedAddresses(env, addresses)
+		},
 		MergeHost: func(_ resource.Env, desired, live *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 			out := *live
 			out.Endpoints, out.Ports = desired.Endpoints, desired.Ports
