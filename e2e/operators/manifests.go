@@ -67,7 +67,7 @@ func certManagerValues() string {
 }
 
 // CertManager is cert-manager's own chart, rendered. Its namespace is not part of it.
-func (s *Set) CertManager(ctx context.Context) ([]byte, error) { return s.certManager(ctx, "template") }
+func (s *Set) CertManager(ctx context.Context) ([]byte, error) { return s.certManager(ctx, "template", "--kube-version", "v1.36.0") }
 
 // InstallCertManager is `helm install` of that chart by a tenant's user. It returns when all
 // of it is available.

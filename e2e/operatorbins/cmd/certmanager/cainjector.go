@@ -15,6 +15,7 @@ import (
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
 	logf "github.com/cert-manager/cert-manager/pkg/logs"
+	"github.com/cert-manager/cert-manager/pkg/util"
 )
 
 // newInjector writes CAs into webhook configurations, CRDs and APIServices that ask for it.
@@ -32,6 +33,8 @@ func newInjector(flags *pflag.FlagSet) (func(ctx context.Context) error, error) 
 		if err != nil {
 			return err
 		}
+		// The field manager of what it applies comes from it.
+		config = util.RestConfigWithUserAgent(config, "cainjector")
 		manager, err := ctrl.NewManager(config, ctrl.Options{
 			Scheme:                  scheme,
 			LeaderElection:          true,
