@@ -13,6 +13,13 @@ import (
 func services() []Story {
 	return []Story{
 		{Name: "a pod reaches a Service at its address, which its variables tell", Real: true, Run: reachedService},
+		{Name: "a Service has its addresses in the first answer, whatever its type becomes", Run: typesOfServices},
+		{Name: "kubectl apply makes and changes Services", Real: true, Run: appliedService},
+		{Name: "a load balancer's address comes back, and goes", Run: loadBalancer},
+		{Name: "session affinity, node ports and headless Services are the host's", Real: true, Run: reachedInEveryWay},
+		{Name: "a Service without selector leads where the tenant says", Run: withoutSelector},
+		{Name: "endpoints of the tenant's do not lead to what is not the tenant's", Run: foreignEndpoints},
+		{Name: "a host Service of a request that came to nothing is swept", Real: true, Run: leftOver},
 	}
 }
 

@@ -1,0 +1,166 @@
+package stories
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"nestling.dev/nestling/syncer/naming"
+)
+
+// disruption is what is done to pods on purpose, and what tenants ask to be spared.
+func disruption() []Story {
+	return []Story{
+		{Name: "evictions on the host and in the tenant spare what a budget keeps", Run: budget},
+		{Name: "a budget in shares follows what there is", Run: budgetInShares},
+		{Name: "drains of the host and of the tenant obey a budget", Real: true, Alone: true, Run: drains},
+	}
+}
+
+// guarded is a Deployment with a budget.
+func guarded(t *testing.T, w *World, space, budget string, replicas int32) {
+	t.Helper()
+	_, err := w.A.Client.PolicyV1().PodDisruptionBudgets(space).Create(t.Context(), decode[policyv1.PodDisruptionBudget](t, w, `
+metadata: {name: web}
+spec: {`+budget+`, selector: {matchLabels: {app: web}}}
+`), metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = w.A.Client.AppsV1().Deployments(space).Create(t.Context(), decode[appsv1.Deployment](t, w, fmt.Sprintf(`
+metadata: {name: web}
+spec:
+  replicas: %d
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {terminationGracePeriodSeconds: 1, containers: [{name: web, image: IMAGE}]}
+`, replicas)), metav1.CreateOptions{})
+	require.NoError(t, err)
+	allowed(t, w, space, 1)
+}
+
+// allowed waits until both sides would let so many pods go.
+func allowed(t *testing.T, w *World, space string, want int32) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d disruptions allowed on both sides", want), func(ctx context.Context) (bool, string) {
+		virtual, err := w.A.Client.PolicyV1().PodDisruptionBudgets(space).Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		host, err := w.Host.PolicyV1().PodDisruptionBudgets(w.HostNamespace).Get(ctx, naming.Host(w.A.Name, space, "web"), metav1.GetOptions{})
+		if err != nil {
+			return false, "on the host: " + err.Error()
+		}
+		return virtual.Status.DisruptionsAllowed == want && host.Status.DisruptionsAllowed == want &&
+			host.Status.ObservedGeneration == host.Generation, asJSON([]any{virtual.Spec, virtual.Status, host.Spec, host.Status})
+	})
+}
+
+func evict(ctx context.Context, client kubernetes.Interface, namespace, name string) error {
+	return client.PolicyV1().Evictions(namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+}
+
+func budget(t *testing.T, w *World) {
+	space := namespace(t, w.A, "budget")
+	guarded(t, w, space, "maxUnavailable: 1", 3)
+	// None more than one at a time, in either way. The pod that was let go first is gone,
+	// but may not have been counted yet; so each side is asked while it knows.
+	for side, evictAt := range map[string]func(name string) error{
+		"tenant": func(name string) error { return evict(t.Context(), w.A.Client, space, name) },
+		"host":   func(name string) error { return evict(t.Context(), w.Host, w.HostNamespace, naming.Host(w.A.Name, space, name)) },
+	} {
+		pods := podsOf(t, w.A, space, "app=web")
+		require.Len(t, pods, 3)
+		require.NoError(t, evictAt(pods[0].Name), side)
+		require.True(t, apierrors.IsTooManyRequests(evictAt(pods[1].Name)), "%s: a second at once", side)
+		eventually(t, "the evicted pod's successor", func(ctx context.Context) (bool, string) {
+			now := podsOf(t, w.A, space, "app=web")
+			for _, pod := range now {
+				if pod.Name == pods[0].Name || !isReady(&pod) {
+					return false, pod.Name
+				}
+			}
+			return len(now) == 3, fmt.Sprint(len(now), " pods")
+		})
+		allowed(t, w, space, 1)
+	}
+}
+
+func budgetInShares(t *testing.T, w *World) {
+	space := namespace(t, w.A, "shares")
+	guarded(t, w, space, "minAvailable: 60%", 3) // 2
+	keeps := func(want int32) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d kept on the host", want), func(ctx context.Context) (bool, string) {
+			host, err := w.Host.PolicyV1().PodDisruptionBudgets(w.HostNamespace).Get(ctx, naming.Host(w.A.Name, space, "web"), metav1.GetOptions{})
+			return err == nil && host.Spec.MinAvailable.IntVal == want, errText(err)
+		})
+	}
+	keeps(2)
+	_, err := w.A.Client.AppsV1().Deployments(space).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"replicas":5}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	keeps(3)
+	allowed(t, w, space, 2)
+	_, err = w.A.Client.PolicyV1().PodDisruptionBudgets(space).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"minAvailable":null,"maxUnavailable":"0%"}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	keeps(5)
+	allowed(t, w, space, 0)
+	require.NoError(t, w.A.Client.PolicyV1().PodDisruptionBudgets(space).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	eventually(t, "the host's to go", func(ctx context.Context) (bool, string) {
+		_, err := w.Host.PolicyV1().PodDisruptionBudgets(w.HostNamespace).Get(ctx, naming.Host(w.A.Name, space, "web"), metav1.GetOptions{})
+		return apierrors.IsNotFound(err), errText(err)
+	})
+}
+
+// drains empties the one node of these pods. While it is cordoned on the host, their
+// successors have no place there, so that a drain can go no further than the budget.
+func drains(t *testing.T, w *World) {
+	if w.Kubectl == "" {
+		t.Skip("this world has no kubectl")
+	}
+	space := namespace(t, w.A, "drained")
+	guarded(t, w, space, "maxUnavailable: 1", 3)
+	node := podsOf(t, w.A, space, "app=web")[0].Spec.NodeName
+	before := map[types.UID]bool{}
+	for _, pod := range podsOf(t, w.A, space, "app=web") {
+		before[pod.UID] = true
+	}
+	host := *w.A
+	host.Kubeconfig = w.HostKubeconfig
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	command := kubectlCommand(ctx, w, &host, w.HostNamespace, "drain", node, "--timeout=10s", "--disable-eviction=false",
+		"--pod-selector=app=web,nestling.dev/tenant="+w.A.Name+",nestling.dev/namespace="+space)
+	out, err := command.CombinedOutput()
+	t.Cleanup(func() { _ = kubectlCommand(context.WithoutCancel(t.Context()), w, &host, w.HostNamespace, "uncordon", node).Run() })
+	require.Error(t, err, "it can't have drained them all: %s", out)
+	require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
+	running := 0
+	for _, pod := range podsOf(t, w.A, space, "app=web") {
+		if before[pod.UID] && pod.DeletionTimestamp == nil {
+			running++
+		}
+	}
+	require.Equal(t, 2, running, "of three pods one may be missing: %s", out)
+	kubectl(t, w, &host, w.HostNamespace, "uncordon", node)
+	allowed(t, w, space, 1)
+
+	// The tenant's own drain: its cordon is local, so successors come, and it gets to its end.
+	drained := kubectl(t, w, w.A, space, "drain", node, "--timeout=100s", "--pod-selector=app=web", "--disable-eviction=false")
+	t.Cleanup(func() {
+		_ = kubectlCommand(context.WithoutCancel(t.Context()), w, w.A, space, "uncordon", node).Run()
+	})
+	require.Contains(t, drained, "drained")
+	require.Equal(t, 3, strings.Count(drained, "evicting pod "+space+"/")-strings.Count(drained, "error when evicting"), drained)
+	kubectl(t, w, w.A, space, "uncordon", node)
+	allowed(t, w, space, 1)
+}
