@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"nestling.dev/nestling/e2e/addon/cloud"
 	"nestling.dev/nestling/e2e/stories"
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
@@ -64,9 +65,13 @@ func sandboxWorld(t *testing.T, root string, box *sandbox.Sandbox) *stories.Worl
 	require.NoError(t, err)
 	b, err := tenant(dir, tenantB, "", box.Tenant(tenantB).Kubeconfig())
 	require.NoError(t, err)
+	platform, stop, err := cloud.Start(t.Context(), box.HostConfig())
+	require.NoError(t, err)
+	t.Cleanup(stop)
 	w := &stories.World{
 		Host: clientOf(t, box.HostConfig()), HostConfig: box.HostConfig(), HostKubeconfig: hostKubeconfig, HostNamespace: hostNamespace,
 		A: a, B: b, Rotating: b,
+		Cloud:  platform,
 		Image:  "simulated.example/tools:1",
 		Outage: outageInSandbox,
 		Report: newFigures(t, root, "sandbox").report,

@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"nestling.dev/nestling/e2e/addon/cloud"
 	"nestling.dev/nestling/e2e/operators"
 )
 
@@ -75,7 +76,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), services(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all
