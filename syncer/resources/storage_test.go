@@ -31,3 +31,7 @@ func TestVolumeSnapshotClasses(t *testing.T) {
 	t.Parallel()
 	golden.Run(t, resources.VolumeSnapshotClasses())
 }
+func TestCSIStorageCapacities(t *testing.T) {
+	t.Parallel()
+	golden.Run(t, resources.CSIStorageCapacities())
+}

@@ -57,3 +57,40 @@ func VolumeAttributesClasses() resource.Kind {
 		},
 	}.Erase()
 }
+
+// capacityNamespace has the mirrors of capacities: the namespaces of the host's drivers,
+// where they are on the host, are not the tenant's.
+const capacityNamespace = "kube-system"
+
+// CSIStorageCapacities mirror the host's of all namespaces: how much room there is, by
+// class and topology. Only people read them here; the host's scheduler has its own.
+func CSIStorageCapacities() resource.Kind {
+	return resource.Spec[*storagev1.CSIStorageCapacity]{
+		Resource:   storagev1.SchemeGroupVersion.WithResource("csistoragecapacities"),
+		Kind:       "CSIStorageCapacity",
+		Namespaced: true,
+		Everywhere: capacityNamespace,
+		Direction:  resource.FromHost,
+		Optional:   true,
+		NoStatus:   true,
+		About:      resource.About{Virtual: "nothing", Host: "everything", Default: "all of the host, in `kube-system`"},
+		New:        func() *storagev1.CSIStorageCapacity { return &storagev1.CSIStorageCapacity{} },
+		VirtualKey: func(_ resource.Env, host *storagev1.CSIStorageCapacity) (resource.Key, bool) {
+			return resource.Key{Namespace: capacityNamespace, Name: host.Name}, true
+		},
+		ToVirtual: func(_ resource.Env, host *storagev1.CSIStorageCapacity) (*storagev1.CSIStorageCapacity, error) {
+			virtual := *host
+			virtual.ObjectMeta = mirrorMeta(host)
+			virtual.Namespace = capacityNamespace
+			return &virtual, nil
+		},
+		MergeVirtual: func(_ resource.Env, virtual, host *storagev1.CSIStorageCapacity) *storagev1.CSIStorageCapacity {
+			out := *virtual
+			out.Labels, out.Capacity, out.MaximumVolumeSize = host.Labels, host.Capacity, host.MaximumVolumeSize
+			return &out
+		},
+		Replace: func(desired, live *storagev1.CSIStorageCapacity) bool {
+			return desired.StorageClassName != live.StorageClassName || !equality.Semantic.DeepEqual(desired.NodeTopology, live.NodeTopology)
+		},
+	}.Erase()
+}
