@@ -28,7 +28,7 @@ const (
 
 // hostResources lists the tenant's own namespace: the kinds that are synced, and what the process needs beyond them.
 func hostResources(namespace string, sync resources.Options) []HostResource {
-	return append(synced(sync, func(kind resource.Kind) bool { return kind.Namespaced && !kind.Optional }),
+	return append(synced(sync, func(kind resource.Kind) bool { return inNamespace(kind) && !kind.Optional }),
 		HostResource{"", "pods/ephemeralcontainers", verbs("patch"), nil},
 		HostResource{"", "pods/resize", verbs("patch"), nil},
 		HostResource{"", "pods/status", verbs("patch"), nil}, // readiness gates flow from the virtual side
@@ -42,7 +42,7 @@ func hostResources(namespace string, sync resources.Options) []HostResource {
 
 // optionalResources lists what lies in the namespace and can be done without, as where the host does not serve it.
 func optionalResources(sync resources.Options) []HostResource {
-	return append(synced(sync, func(kind resource.Kind) bool { return kind.Namespaced && kind.Optional }),
+	return append(synced(sync, func(kind resource.Kind) bool { return inNamespace(kind) && kind.Optional }),
 		HostResource{"metrics.k8s.io", "pods", verbs("list"), nil}, // kubectl top, and autoscalers
 		// Preflight: with what the quotas leave known, siblings share a dry run, and none is let pass that is one too many.
 		HostResource{"", "resourcequotas", verbs(follow), nil},
@@ -51,7 +51,7 @@ func optionalResources(sync resources.Options) []HostResource {
 
 // clusterResources lists what lies outside the namespace. All of it is read only, and all of it is optional.
 func clusterResources(sync resources.Options) []HostResource {
-	return append(synced(sync, func(kind resource.Kind) bool { return !kind.Namespaced }),
+	return append(synced(sync, func(kind resource.Kind) bool { return !inNamespace(kind) }),
 		HostResource{"metrics.k8s.io", "nodes", verbs("list"), nil}, // kubectl top nodes
 		HostResource{"apiextensions.k8s.io", "customresourcedefinitions", verbs("get"), snapshotDefinitions()},
 	)
@@ -65,6 +65,9 @@ func snapshotDefinitions() []string {
 	}
 	return names
 }
+
+// inNamespace kinds are read in the tenant's host namespace only.
+func inNamespace(kind resource.Kind) bool { return kind.Namespaced && kind.Everywhere == "" }
 
 // synced is what the selected kinds of the syncer's registry need.
 func synced(sync resources.Options, selected func(resource.Kind) bool) []HostResource {

@@ -94,8 +94,8 @@ func (e *Engine) virtualGone(kind *syncedKind, object resource.Object) {
 }
 
 func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool) {
-	if kind.Direction == resource.FromHost {
-		kind.queue.Add(resource.KeyOf(object))
+	if kind.Direction == resource.FromHost { // its mirror is in the namespace that Everywhere says, if it says one
+		kind.queue.Add(kind.mirrorKey(object))
 		return
 	}
 	key, ok := resource.VirtualKey(object)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -46,6 +47,13 @@ func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKin
 	case kind.Direction == resource.ToHost:
 		ours := labels.SelectorFromSet(labels.Set{resource.LabelTenant: options.Env.Tenant})
 		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, ours, back)
+	case kind.Everywhere != "":
+		k.hostInformer, err = newInformer(k.host, "", labels.Everything(), back)
+		if err == nil {
+			err = k.hostInformer.AddIndexers(cache.Indexers{byName: func(in any) ([]string, error) {
+				return []string{in.(resource.Object).GetName()}, nil
+			}})
+		}
 	case kind.Namespaced:
 		k.hostInformer, err = newInformer(k.host, options.Env.HostNamespace, labels.Everything(), back)
 	default:
@@ -90,7 +98,32 @@ func (k *syncedKind) hostObject(env resource.Env, key resource.Key) resource.Obj
 	if k.Make != nil {
 		return k.Make(env, key.Name)
 	}
+	if k.Everywhere != "" {
+		return k.anywhere(key.Name)
+	}
 	return cached(k.hostInformer, k.hostKey(env, key))
+}
+
+// byName is an index of host objects of all namespaces.
+const byName = "name"
+
+// anywhere is the host object of a name in whatever namespace: the first, if there are two.
+func (k *syncedKind) anywhere(name string) resource.Object {
+	items, err := k.hostInformer.GetIndexer().ByIndex(byName, name)
+	if err != nil || len(items) == 0 {
+		return nil
+	}
+	return slices.MinFunc(items, func(a, b any) int {
+		return strings.Compare(a.(resource.Object).GetNamespace(), b.(resource.Object).GetNamespace())
+	}).(resource.Object)
+}
+
+// mirrorKey is where the mirror of a host object is worked on.
+func (k *syncedKind) mirrorKey(host resource.Object) resource.Key {
+	if k.Everywhere != "" {
+		return resource.Key{Namespace: k.Everywhere, Name: host.GetName()}
+	}
+	return resource.KeyOf(host)
 }
 
 func (k *syncedKind) sawHost(host resource.Object) {

@@ -42,6 +42,7 @@ func Registry(options Options) []resource.Kind {
 		StorageClasses(),
 		CSIDrivers(),
 		CSINodes(!options.Unreadable["nodes"]),
+		CSIStorageCapacities(),
 		VolumeAttributesClasses(),
 		Pods(),
 		Nodes(!options.Unreadable["nodes"]),
