@@ -81,6 +81,8 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
 	require.NoError(t, metricsServer.Install(t.Context(), host))
 
+	startStorage(t, root, host)
+
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())
 	require.NoError(t, err)

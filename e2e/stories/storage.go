@@ -148,14 +148,14 @@ spec:
 	}
 
 	// What cannot be copied is told at once.
-	createClaim(t, w, w.A, space, `
+	_, err := w.A.Client.CoreV1().PersistentVolumeClaims(space).Create(t.Context(), decode[corev1.PersistentVolumeClaim](t, w, `
 metadata: {name: downloaded}
 spec:
   accessModes: [ReadWriteOnce]
   resources: {requests: {storage: 16Mi}}
   dataSourceRef: {apiGroup: populator.example.org, kind: Download, name: x}
-`)
-	waitEvent(t, w.A, space, "downloaded", "UnsupportedDataSource", "kind Download")
+`), metav1.CreateOptions{})
+	require.ErrorContains(t, err, "of kind Download; only a PersistentVolumeClaim or a VolumeSnapshot can be copied from")
 }
 
 func ephemeralVolume(t *testing.T, w *World) {
