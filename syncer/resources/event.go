@@ -103,7 +103,7 @@ func eventToVirtual(env resource.Env, host *corev1.Event) (*corev1.Event, error)
 	// Labels and annotations of an event are its recorder's own, and may name host objects.
 	virtual.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
 	virtual.InvolvedObject = object
-	virtual.Message = eventMessage(env, object, host.Message)
+	virtual.Message = eventMessage(env, object, preemption(env, host.Message))
 	if !host.EventTime.IsZero() && len(virtual.Message) > maxMessageLength {
 		virtual.Message = strings.ToValidUTF8(virtual.Message[:maxMessageLength], "")
 	}
