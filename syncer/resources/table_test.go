@@ -94,7 +94,7 @@ func right(kind resource.Kind, made bool) string {
 		return "none"
 	case made:
 		return "ClusterRole; made up without"
-	case !kind.Namespaced:
+	case !kind.Namespaced || kind.Everywhere != "":
 		return "ClusterRole; absent without"
 	case kind.Optional:
 		return "Role; absent without"
