@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,16 @@ func Idle(t *testing.T) time.Duration {
 	given, err := time.ParseDuration(cmp.Or(os.Getenv("NESTLING_BENCH_IDLE"), "2m"))
 	if err != nil {
 		t.Fatalf("NESTLING_BENCH_IDLE: %v", err)
+	}
+	return given
+}
+
+// Rounds is how often a burst is measured; a profiler may do with one.
+func Rounds(t *testing.T) int {
+	t.Helper()
+	given, err := strconv.Atoi(cmp.Or(os.Getenv("NESTLING_BENCH_ROUNDS"), "3"))
+	if err != nil {
+		t.Fatalf("NESTLING_BENCH_ROUNDS: %v", err)
 	}
 	return given
 }

@@ -17,10 +17,8 @@ import (
 	"nestling.dev/nestling/pkg/simhost"
 )
 
-const (
-	pods   = 500
-	rounds = 3
-)
+// pods of one burst.
+const pods = 500
 
 // TestBenchSandbox measures a tenant on the simulated host.
 func TestBenchSandbox(t *testing.T) {
@@ -51,7 +49,7 @@ func TestBenchSandbox(t *testing.T) {
 			return err == nil
 		}, time.Minute, 50*time.Millisecond)
 	}
-	for round := range rounds {
+	for round := range Rounds(t) {
 		onHost := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), host, "burst", pods) })
 		inTenant := measure(t, s, func() (running, gone time.Duration, err error) { return burst(t.Context(), tenant, "burst", pods) })
 		Report(t, "sandbox: %d pods at once until all Running, round %d: tenant %.1f s, host %.1f s, ratio %.2f", pods, round+1,
@@ -71,18 +69,11 @@ type measured struct{ running, gone, hostCPU, tenantCPU time.Duration }
 
 func measure(t *testing.T, s *sandbox.Sandbox, run func() (running, gone time.Duration, err error)) measured {
 	t.Helper()
-	cpu := func() (host, tenant time.Duration) {
-		host, err := cpuOf(os.Getpid())
-		require.NoError(t, err)
-		tenant, err = cpuOf(s.Tenant("bench").PID())
-		require.NoError(t, err)
-		return host, tenant
-	}
-	hostBefore, tenantBefore := cpu()
+	before := processorTime(t, s)
 	running, gone, err := run()
 	require.NoError(t, err)
-	host, tenant := cpu()
-	return measured{running: running, gone: gone, hostCPU: host - hostBefore, tenantCPU: tenant - tenantBefore}
+	after := processorTime(t, s)
+	return measured{running: running, gone: gone, hostCPU: after.hostCPU - before.hostCPU, tenantCPU: after.tenantCPU - before.tenantCPU}
 }
 
 func client(t *testing.T, config *rest.Config) kubernetes.Interface {

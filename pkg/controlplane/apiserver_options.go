@@ -224,6 +224,11 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 		// Other streams, such as followed logs, get two seconds instead of sixty.
 		"shutdown-send-retry-after": "true",
 
+		// Collections, such as all pods of a namespace that ends, are deleted by this many
+		// at once. Upstream's default is one after the other, each for as long as the disk
+		// takes.
+		"delete-collection-workers": "8",
+
 		// What a pod may do is the host's to decide, by its own Pod Security.
 		"allow-privileged": "true",
 		// Before it proxies to a node, upstream looks up in DNS what it prefers: it must

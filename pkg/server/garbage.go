@@ -9,11 +9,13 @@ import (
 
 const (
 	// garbageInterval is how often the collector's pace is looked at.
-	garbageInterval = 2 * time.Second
+	// A burst may be over in seconds, and the first of them cost most.
+	garbageInterval = 500 * time.Millisecond
 	// busyCycles is how many collections within one interval mean that the process is
-	// busy, and calmIntervals how many intervals with at most one mean that it is at rest.
-	busyCycles    = 3
-	calmIntervals = 5
+	// busy (at rest there is one in ten seconds or more), and calmIntervals how many
+	// intervals with at most one mean that it is at rest.
+	busyCycles    = 2
+	calmIntervals = 20
 	// busyFactor is by how much more the heap may grow while the process is busy.
 	busyFactor = 4
 	// settleAfter is when the start is over, the controllers' first round included.

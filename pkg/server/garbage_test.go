@@ -9,19 +9,24 @@ import (
 func TestTheCollectorIsEagerAtRestAndLazyInABurst(t *testing.T) {
 	t.Parallel()
 	p := pace{}
-	var rests []int
-	for i, cycles := range []uint64{0, 1, 5, 9, 2, 1, 0, 1, 0, 1, 0, 1, 2, 0} {
-		var rested bool
-		p, rested = p.next(cycles)
-		if rested {
-			rests = append(rests, i)
-		}
-		switch i {
-		case 1, 9, 13:
-			require.Equal(t, 25, p.percent(25), "interval %d", i)
-		case 2, 4, 8:
-			require.Equal(t, 100, p.percent(25), "interval %d", i)
-		}
+	requirePace := func(cycles uint64, rested bool, percent int) {
+		t.Helper()
+		next, rests := p.next(cycles)
+		p = next
+		require.Equal(t, rested, rests)
+		require.Equal(t, percent, p.percent(25))
 	}
-	require.Equal(t, []int{9}, rests, "memory is given back once after a burst")
+	requirePace(0, false, 25)
+	requirePace(1, false, 25)
+	requirePace(5, false, 100)
+	requirePace(9, false, 100)
+	for range calmIntervals - 1 {
+		requirePace(1, false, 100)
+	}
+	requirePace(2, false, 100) // not yet
+	for range calmIntervals - 1 {
+		requirePace(0, false, 100)
+	}
+	requirePace(1, true, 25) // memory is given back once after a burst
+	requirePace(0, false, 25)
 }

@@ -119,6 +119,7 @@ func (h *Host) build() error {
 		AdvertiseAddress: advertiseAddress(),
 		ServiceCIDR:      ServiceCIDR,
 		Kubelet:          h.kubelets.dial,
+		ExtraArgs:        map[string]string{"delete-collection-workers": "1"}, // upstream's default, which hosts have
 		Groups:           []apigroup.Group{resourcemetrics.Group(usage{host: h, now: time.Now})},
 	})
 	if err != nil {

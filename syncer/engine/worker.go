@@ -221,7 +221,7 @@ func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.K
 		return false, nil
 	}
 	hostKey := kind.hostKey(env, key)
-	if cached(kind.hostInformer, hostKey) != nil {
+	if cached(kind.hostInformer, hostKey) != nil || e.sawEnd(kind, hostKey.Name, action.Live) {
 		return false, nil
 	}
 	host, err := kind.host.get(ctx, hostKey)
@@ -236,6 +236,16 @@ func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.K
 	// It is there and ours, but our caches select by a label that it has lost.
 	_, err = e.carryOut(ctx, kind, key, action.Live, plan.Decide(env, kind.Kind, action.Live, host))
 	return true, err
+}
+
+// sawEnd reports whether the host object of virtual was seen to leave while it was being
+// deleted: what is on its way out does not come back, and no question is needed. (That
+// somebody has taken our label off it at that very time does no harm: its name stays
+// taken until it is gone.)
+func (e *Engine) sawEnd(kind *syncedKind, hostName string, virtual resource.Object) bool {
+	_, host := kind.departed.Get(hostName, e.options.Now())
+	return host != nil && host.GetDeletionTimestamp() != nil && resource.IsOurs(e.Env(), kind.Name, host) &&
+		host.GetAnnotations()[resource.AnnotationUID] == string(virtual.GetUID())
 }
 
 func outcome(err error) string {

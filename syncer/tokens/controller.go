@@ -24,6 +24,8 @@ const (
 	attemptTimeout = 30 * time.Second
 	firstRetry     = 50 * time.Millisecond
 	lastRetry      = time.Minute
+	// dropDelay is how long the Secret of a pod outlives it.
+	dropDelay = 5 * time.Second
 )
 
 // Options of a Controller. Clients, informers and Env are required.
@@ -72,12 +74,12 @@ func (c *Controller) Run(ctx context.Context) error {
 		workqueue.TypedRateLimitingQueueConfig[resource.Key]{Clock: c.options.Clock})
 	defer c.queue.ShutDown()
 
-	pods, err := c.options.Pods.AddEventHandler(handler(c.podChanged))
+	pods, err := c.options.Pods.AddEventHandler(handler(c.podChanged, c.podGone))
 	if err != nil {
 		return fmt.Errorf("watch virtual pods: %w", err)
 	}
 	defer c.stopHandling(ctx, c.options.Pods, pods)
-	secrets, err := c.options.HostSecrets.AddEventHandler(handler(c.secretChanged))
+	secrets, err := c.options.HostSecrets.AddEventHandler(handler(c.secretChanged, c.secretChanged))
 	if err != nil {
 		return fmt.Errorf("watch host secrets: %w", err)
 	}
@@ -107,24 +109,35 @@ func (c *Controller) stopHandling(ctx context.Context, informer cache.SharedInde
 	}
 }
 
-// handler calls changed for whatever happens to an object of type T.
-func handler[T any](changed func(T)) cache.ResourceEventHandler {
-	call := func(in any) {
-		if tombstone, ok := in.(cache.DeletedFinalStateUnknown); ok {
-			in = tombstone.Obj
-		}
-		if object, ok := in.(T); ok {
-			changed(object)
+// handler calls changed for whatever becomes of an object of type T, and gone for its end.
+func handler[T any](changed, gone func(T)) cache.ResourceEventHandler {
+	calling := func(with func(T)) func(any) {
+		return func(in any) {
+			if tombstone, ok := in.(cache.DeletedFinalStateUnknown); ok {
+				in = tombstone.Obj
+			}
+			if object, ok := in.(T); ok {
+				with(object)
+			}
 		}
 	}
+	change := calling(changed)
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: call, UpdateFunc: func(_, in any) { call(in) }, DeleteFunc: call,
+		AddFunc: change, UpdateFunc: func(_, in any) { change(in) }, DeleteFunc: calling(gone),
 	}
 }
 
 func (c *Controller) podChanged(pod *corev1.Pod) {
 	if len(resources.Tokens(pod)) > 0 {
 		c.queue.Add(resource.KeyOf(pod))
+	}
+}
+
+// podGone leaves the Secret for a while: the tokens in it are revoked with the pod, and
+// who ends hundreds of pods at once waits for the pods.
+func (c *Controller) podGone(pod *corev1.Pod) {
+	if len(resources.Tokens(pod)) > 0 {
+		c.queue.AddAfter(resource.KeyOf(pod), dropDelay)
 	}
 }
 

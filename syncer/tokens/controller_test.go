@@ -39,7 +39,10 @@ func TestStory(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond, "the token is renewed")
 
 	require.NoError(t, pods.Delete(ctx, "web-0", metav1.DeleteOptions{}))
-	require.Eventually(t, holds(""), 10*time.Second, 5*time.Millisecond, "the secret goes with the pod")
+	require.Eventually(t, func() bool {
+		w.clock.Step(time.Second)
+		return holds("")()
+	}, 10*time.Second, 5*time.Millisecond, "the secret goes with the pod, a little later")
 	stop()
 	for range 3 {
 		require.NoError(t, <-ended)
