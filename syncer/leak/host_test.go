@@ -77,7 +77,7 @@ func checkMeta(t *rapid.T, w *world, kind resource.Kind, host resource.Object) {
 	if len(host.GetFinalizers()) > 0 {
 		t.Fatalf("%s: has the finalizers %v on the host, where the tenant cannot take them off", kind.Name, host.GetFinalizers())
 	}
-	if owners := host.GetOwnerReferences(); !kind.Outlives && (len(owners) != 1 || owners[0] != w.env.Owner) || kind.Outlives && len(owners) > 1 {
+	if owners := host.GetOwnerReferences(); len(owners) > 1 || !kind.Outlives && len(owners) == 0 || len(owners) == 1 && owners[0].UID != w.env.Owner.UID {
 		t.Fatalf("%s: has the owners %v on the host", kind.Name, owners)
 	}
 	for key, value := range labels {
