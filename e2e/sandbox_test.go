@@ -33,11 +33,13 @@ func TestSandbox(t *testing.T) {
 	logs := filepath.Join(root, ".cache", "sandbox-test-logs")
 	require.NoError(t, os.RemoveAll(logs))
 	require.NoError(t, os.MkdirAll(logs, 0o755))
+	names := startNames(t, "127.0.0.1", simhostAPI)
 	box, err := sandbox.Start(t.Context(), sandbox.Options{
 		Binary: binary, LogDir: logs, Namespace: hostNamespace,
 		// All from the beginning: a sandbox does not grow.
 		Tenants: []string{tenantA, tenantB, tenantC},
 		Configure: func(tenant string, file *config.Config) {
+			file.DNS.Upstream, file.DNS.StubDomains = []string{names.upstream}, map[string][]string{"corp.example": {names.corp}}
 			if tenant == tenantB {
 				file.Sync.ServiceAccountTokens.RotateAt = rotateAt
 			}
@@ -81,6 +83,7 @@ func sandboxWorld(t *testing.T, root string, box *sandbox.Sandbox) *stories.Worl
 		return box.Tenant(name).Restart(ctx)
 	}
 	w.Restart = func(ctx context.Context, name string) (time.Duration, error) { return restart(ctx, box.Tenant(name)) }
+	w.DNSAddress = func(name string) string { return box.Tenant(name).DNSAddress() }
 	w.StopHostAPI = func(context.Context) error { box.Host().StopAPI(); return nil }
 	w.StartHostAPI = box.Host().StartAPI
 	w.Install = func(_ context.Context, name string) (*stories.Tenant, error) {

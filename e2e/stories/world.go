@@ -32,6 +32,9 @@ type World struct {
 	// Kubectl is the program; empty where there is none.
 	Kubectl string
 
+	// DNSAddress is where a test asks a tenant's DNS; nil: at the address of its Service.
+	DNSAddress func(tenant string) string
+
 	// Kill ends a tenant's process by SIGKILL, and returns when it was started again;
 	// its API need not serve yet.
 	Kill func(ctx context.Context, tenant string) error
@@ -76,7 +79,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), names(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all

@@ -2,12 +2,9 @@ package stories
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes"
 
+	around "nestling.dev/nestling/e2e/addon/nameserver"
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/controlplane/controlplanetest"
 	"nestling.dev/nestling/pkg/dns"
@@ -88,41 +86,17 @@ func (w *world) serve(t *testing.T, configure func(*dns.Options)) {
 	}
 }
 
-// ask sends one query, TYPE NAME, by UDP or, as in "tcp A name", by TCP.
+// ask is the answer to TYPE NAME.
 func (w *world) ask(t *testing.T, question string) *miekg.Msg {
 	t.Helper()
-	client := &miekg.Client{Timeout: 5 * time.Second}
-	fields := strings.Fields(question)
-	if len(fields) == 3 {
-		client.Net, fields = fields[0], fields[1:]
-	}
-	query := new(miekg.Msg).SetQuestion(miekg.Fqdn(fields[1]), miekg.StringToType[fields[0]])
-	query.SetEdns0(1232, false)
-	answer, _, err := client.ExchangeContext(t.Context(), query, w.server.Address())
-	require.NoError(t, err, question)
+	answer, err := around.Ask(t.Context(), w.server.Address(), question)
+	require.NoError(t, err)
 	return answer
 }
 
-// says is an answer in a few words: TYPE DATA of each record, or why there is none.
-func says(answer *miekg.Msg) string {
-	if answer.Rcode != miekg.RcodeSuccess {
-		return miekg.RcodeToString[answer.Rcode]
-	}
-	return describe(answer.Answer)
-}
+func says(answer *miekg.Msg) string { return around.Says(answer) }
 
-func describe(records []miekg.RR) string {
-	var out []string
-	for _, record := range records {
-		if record.Header().Rrtype == miekg.TypeOPT {
-			continue
-		}
-		data := strings.TrimPrefix(record.String(), record.Header().String())
-		out = append(out, miekg.TypeToString[record.Header().Rrtype]+" "+data)
-	}
-	slices.Sort(out)
-	return strings.Join(out, "; ")
-}
+func describe(records []miekg.RR) string { return around.Describe(records) }
 
 // eventually asks until the answer is as wanted.
 func (w *world) eventually(t *testing.T, question, want string) {
@@ -134,46 +108,11 @@ func (w *world) eventually(t *testing.T, question, want string) {
 	}, patience, 20*time.Millisecond, "%s: want %q", question, want)
 }
 
-// nameserver answers what zone says, lines as in a zone file, and otherwise that there is
-// no such name. It is authoritative for nothing and sees all that is asked of it.
-func nameserver(t *testing.T, zone string) (address string) {
+// nameserver serves a zone until the test ends, and returns its address.
+func nameserver(t *testing.T, zone string) string {
 	t.Helper()
-	records := map[string][]miekg.RR{}
-	for line := range strings.Lines(zone) {
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		record, err := miekg.NewRR(line)
-		require.NoError(t, err, line)
-		key := fmt.Sprint(strings.ToLower(record.Header().Name), record.Header().Rrtype)
-		records[key] = append(records[key], record)
-	}
-	handler := miekg.HandlerFunc(func(w miekg.ResponseWriter, query *miekg.Msg) {
-		answer := new(miekg.Msg).SetReply(query)
-		name := strings.ToLower(query.Question[0].Name)
-		answer.Answer = records[fmt.Sprint(name, query.Question[0].Qtype)]
-		if cname := records[fmt.Sprint(name, miekg.TypeCNAME)]; len(answer.Answer) == 0 {
-			answer.Answer = cname
-		}
-		if len(answer.Answer) == 0 {
-			answer.Rcode = miekg.RcodeNameError
-		}
-		_ = w.WriteMsg(answer) // the client may have left
-	})
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	server, err := around.Start("127.0.0.1", zone)
 	require.NoError(t, err)
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
-	require.NoError(t, err)
-	for _, server := range []*miekg.Server{{PacketConn: packets, Handler: handler}, {Listener: stream, Handler: handler}} {
-		started := make(chan struct{})
-		server.NotifyStartedFunc = func() { close(started) }
-		ended := make(chan error, 1)
-		go func() { ended <- server.ActivateAndServe() }()
-		<-started
-		t.Cleanup(func() {
-			require.NoError(t, server.Shutdown())
-			require.NoError(t, <-ended)
-		})
-	}
-	return packets.LocalAddr().String()
+	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+	return server.Address
 }
