@@ -37,6 +37,7 @@ type installer struct {
 	binary  string
 	dir     string // kubeconfigs and settings
 	volumes string
+	corp    string // nameserver of corp.example; empty: there is none
 	report  func(string)
 }
 
@@ -66,9 +67,16 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 			return nil, err
 		}
 	}
+	settings := ""
 	if how.rotateAt > 0 {
+		settings += fmt.Sprintf("sync: {serviceAccountTokens: {rotateAt: %g}}\n", how.rotateAt)
+	}
+	if i.corp != "" {
+		settings += fmt.Sprintf("dns: {stubDomains: {corp.example: ['%s']}}\n", i.corp)
+	}
+	if settings != "" {
 		file := filepath.Join(i.dir, name+".yaml")
-		settings := fmt.Sprintf("apiVersion: nestling.dev/v1alpha1\nkind: Config\nsync: {serviceAccountTokens: {rotateAt: %g}}\n", how.rotateAt)
+		settings = "apiVersion: nestling.dev/v1alpha1\nkind: Config\n" + settings
 		if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
 			return nil, err
 		}

@@ -57,7 +57,9 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	if !apierrors.IsAlreadyExists(err) { // on a kept node, after a run that was cut off
 		require.NoError(t, err)
 	}
+	around := hostDNS(t, host, client)
 	installer := &installer{
+		corp: around.corp,
 		host: host, client: client, binary: binary, dir: t.TempDir(), volumes: volumes,
 		report: newFigures(t, root, "real").report,
 	}
@@ -97,6 +99,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		Cloud: platform,
 		Real:  true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,
+		DialFrom:    dialFrom,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,
 		Install: func(ctx context.Context, name string) (*stories.Tenant, error) {
 			return installer.install(ctx, name, ephemeral(0))

@@ -21,6 +21,8 @@ type Load struct {
 	Questions []Question
 	Rate      int // queries per second
 	Duration  time.Duration
+	// Dial connects a client. Nil: from where this process is.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Question is one name, and the type that is asked of it.
@@ -97,7 +99,11 @@ type client struct {
 }
 
 func one(ctx context.Context, load Load, number int) (Result, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "udp", load.Server)
+	dial := load.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "udp", load.Server)
 	if err != nil {
 		return Result{}, err
 	}

@@ -310,9 +310,18 @@ func searchPath(t *testing.T, w *World) {
 // loadTime is a minute in the benchmark.
 const loadTime = 5 * time.Second
 
-// noneLost asks from outside of the pod, through the Service where there is one.
+// noneLost asks from a tenant's pod, where there are any.
 func noneLost(t *testing.T, w *World) {
+	var dial func(ctx context.Context, network, address string) (net.Conn, error)
+	if w.Real {
+		space := namespace(t, w.A, "load")
+		pod := hostPodOf(t, w, w.A, runPod(t, w, w.A, space, "{metadata: {name: client}, spec: {containers: [{name: main, image: '"+agnhostImage+"'}]}}"))
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return w.DialFrom(ctx, pod, network, address)
+		}
+	}
 	result, err := dnsload.Run(t.Context(), dnsload.Load{
+		Dial:   dial,
 		Server: dnsOf(t, w, w.A), Rate: 1000, Duration: loadTime,
 		Questions: []dnsload.Question{
 			{Name: "kubernetes.default.svc.cluster.local", Type: dns.TypeA},

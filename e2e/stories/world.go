@@ -2,6 +2,7 @@ package stories
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type World struct {
 
 	// DNSAddress is where a test asks a tenant's DNS; nil: at the address of its Service.
 	DNSAddress func(tenant string) string
+	// DialFrom connects from the network of a host pod with one process.
+	DialFrom func(ctx context.Context, host *corev1.Pod, network, address string) (net.Conn, error)
 
 	// Kill ends a tenant's process by SIGKILL, and returns when it was started again;
 	// its API need not serve yet.
