@@ -44,6 +44,7 @@ func TestRealNode(t *testing.T) {
 		defer cancel()
 		require.NoError(t, release(ctx))
 	})
+	startStorage(t, root, host) // and stopped after the tenants have left
 	stories.Run(t, realWorld(t, root, binary, host, volumes))
 }
 
@@ -82,8 +83,6 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, err)
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
 	require.NoError(t, metricsServer.Install(t.Context(), host))
-
-	startStorage(t, root, host)
 
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())
