@@ -40,6 +40,8 @@ spec:
     command: IDLE
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
     envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: keys}}]
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 `
 
 func removed(t *testing.T, w *World) {
@@ -83,6 +85,10 @@ func furnish(t *testing.T, w *World, tenant *Tenant) *corev1.Pod {
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
+	createClaim(t, w, tenant, space, `
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
+`)
 	return runPod(t, w, tenant, space, compliant)
 }
 
@@ -169,7 +175,8 @@ func (s *scan) waitNone(t *testing.T, tenant string) {
 	})
 }
 
-// find lists what is a tenant's by its labels, by its name, or by its owner.
+// find lists what is a tenant's by its labels, by its name, or by its owner, and the
+// volumes of its claims.
 func (s *scan) find(ctx context.Context, tenant string) ([]string, error) {
 	var out []string
 	for kind, namespaced := range s.kinds {
@@ -188,6 +195,15 @@ func (s *scan) find(ctx context.Context, tenant string) ([]string, error) {
 			if s.belongs(object, tenant) {
 				out = append(out, kind.Resource+"/"+object.Name)
 			}
+		}
+	}
+	volumes, err := s.world.Host.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	for _, volume := range volumes.Items {
+		if claim := volume.Spec.ClaimRef; claim != nil && claim.Namespace == s.world.HostNamespace && strings.HasPrefix(claim.Name, tenant+"-") {
+			out = append(out, "persistentvolumes/"+volume.Name)
 		}
 	}
 	slices.Sort(out)
