@@ -16,6 +16,7 @@ import (
 	"nestling.dev/nestling/e2e/stories"
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/sandbox"
 )
 
@@ -37,13 +38,14 @@ func TestSandbox(t *testing.T) {
 	box, err := sandbox.Start(t.Context(), sandbox.Options{
 		Binary: binary, LogDir: logs, Namespace: hostNamespace,
 		// All from the beginning: a sandbox does not grow.
-		Tenants: []string{tenantA, tenantB, tenantC},
+		Tenants: []string{tenantA, tenantB, tenantC, tenantD},
 		Configure: func(tenant string, file *config.Config) {
 			file.DNS.Upstream, file.DNS.StubDomains = []string{names.upstream}, map[string][]string{"corp.example": {names.corp}}
 			if tenant == tenantB {
 				file.Sync.ServiceAccountTokens.RotateAt = rotateAt
 			}
 		},
+		Install: func(tenant string, options *deploy.Options) { options.Namespaced = tenant == tenantD },
 		Observe: func(step string, took time.Duration) { t.Logf("%s: %s", step, took.Round(time.Millisecond)) },
 	})
 	require.NoError(t, err)
@@ -67,12 +69,14 @@ func sandboxWorld(t *testing.T, root string, box *sandbox.Sandbox) *stories.Worl
 	require.NoError(t, err)
 	b, err := tenant(dir, tenantB, "", box.Tenant(tenantB).Kubeconfig())
 	require.NoError(t, err)
+	d, err := tenant(dir, tenantD, "", box.Tenant(tenantD).Kubeconfig())
+	require.NoError(t, err)
 	platform, stop, err := cloud.Start(t.Context(), box.HostConfig())
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	w := &stories.World{
 		Host: clientOf(t, box.HostConfig()), HostConfig: box.HostConfig(), HostKubeconfig: hostKubeconfig, HostNamespace: hostNamespace,
-		A: a, B: b, Rotating: b,
+		A: a, B: b, Rotating: b, Namespaced: d,
 		Cloud:  platform,
 		Image:  "simulated.example/tools:1",
 		Outage: outageInSandbox,
@@ -86,6 +90,7 @@ func sandboxWorld(t *testing.T, root string, box *sandbox.Sandbox) *stories.Worl
 	w.DNSAddress = func(name string) string { return box.Tenant(name).DNSAddress() }
 	w.StopHostAPI = func(context.Context) error { box.Host().StopAPI(); return nil }
 	w.StartHostAPI = box.Host().StartAPI
+	w.StopNode, w.StartNode = box.Host().StopNode, box.Host().StartNode
 	w.Install = func(_ context.Context, name string) (*stories.Tenant, error) {
 		if box.Tenant(name) == nil {
 			return nil, fmt.Errorf("the sandbox has no tenant %s", name)

@@ -23,6 +23,8 @@ type World struct {
 	// Rotating is B: it renews its pods' ServiceAccount tokens after a small part of
 	// their life.
 	Rotating *Tenant
+	// Namespaced has no rights outside the host namespace; nil where there is none such.
+	Namespaced *Tenant
 
 	// Real says that containers really run. Simulated pods only change their status.
 	Real bool
@@ -46,6 +48,8 @@ type World struct {
 	Restart func(ctx context.Context, tenant string) (stopped time.Duration, err error)
 	// StopHostAPI and StartHostAPI stop nothing else of the host.
 	StopHostAPI, StartHostAPI func(ctx context.Context) error
+	// StopNode makes a node die without a word, StartNode brings it back; nil where none may.
+	StopNode, StartNode func(ctx context.Context, name string) error
 	// Outage is how long a story stops the host's API.
 	Outage time.Duration
 
@@ -82,7 +86,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), names(), network(), disruption(), hostside(), operatorStories(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), operatorStories(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/simhost"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	// Configure changes the configuration file of a tenant before its first
 	// start. Optional.
 	Configure func(tenant string, file *config.Config)
+
+	// Install changes how a tenant is installed. Optional.
+	Install func(tenant string, options *deploy.Options)
 
 	// Host is the simulated host; Dir, Namespaces and Observe of it are set here.
 	Host simhost.Options

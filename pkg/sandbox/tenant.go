@@ -60,6 +60,12 @@ func (t *Tenant) start(ctx context.Context) error {
 func (t *Tenant) prepare(ctx context.Context) error {
 	options := deploy.Default()
 	options.Tenant, options.Namespace, options.Ephemeral = t.name, t.sandbox.opts.Namespace, true
+	if t.sandbox.opts.Configure != nil {
+		t.sandbox.opts.Configure(t.name, &options.Config) // the rights that it needs follow
+	}
+	if t.sandbox.opts.Install != nil {
+		t.sandbox.opts.Install(t.name, &options)
+	}
 	objects, err := deploy.Objects(options)
 	if err != nil {
 		return err

@@ -22,6 +22,8 @@ const (
 	// maxMessageLength is that of events of the newer API, in bytes (NoteLengthLimit);
 	// names here may be longer than on the host.
 	maxMessageLength = 1024
+	// kubeletComponent reports from the pod's own node, which the tenant knows.
+	kubeletComponent = "kubelet"
 	// maxNameLength is that of a DNS-1123 subdomain, in bytes.
 	maxNameLength = 253
 )
@@ -106,6 +108,9 @@ func eventToVirtual(env resource.Env, host *corev1.Event) (*corev1.Event, error)
 	virtual.Message = eventMessage(env, object, preemption(env, host.Message))
 	if !host.EventTime.IsZero() && len(virtual.Message) > maxMessageLength {
 		virtual.Message = strings.ToValidUTF8(virtual.Message[:maxMessageLength], "")
+	}
+	if virtual.ReportingInstance != "" && virtual.ReportingController != kubeletComponent {
+		virtual.ReportingInstance = virtual.ReportingController // names a machine of the host's control plane
 	}
 	virtual.Related = nil
 	if host.Related != nil {

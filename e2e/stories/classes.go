@@ -1,0 +1,159 @@
+package stories
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// classes is what pods may have of the host: its order of importance, and its runtimes.
+func classes() []Story {
+	return []Story{
+		{Name: "a priority class of the host counts in the tenant and on the host", Run: hostPriority},
+		{Name: "no pod of a tenant is as important as the host's own", Run: systemPriority},
+		{Name: "a pod that gives way says so in the tenant's words", Run: preemption},
+		{Name: "a runtime class of the host is one of the tenant's", Run: runtimeClass},
+	}
+}
+
+// hostClass makes a priority class on the host and waits for its mirror.
+func hostClass(t *testing.T, w *World, tenant *Tenant, value int32) string {
+	t.Helper()
+	class, err := w.Host.SchedulingV1().PriorityClasses().Create(t.Context(),
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-host-"}, Value: value}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = w.Host.SchedulingV1().PriorityClasses().Delete(context.Background(), class.Name, metav1.DeleteOptions{})
+	})
+	eventually(t, "the class in the tenant", func(ctx context.Context) (bool, string) {
+		seen, err := tenant.Client.SchedulingV1().PriorityClasses().Get(ctx, class.Name, metav1.GetOptions{})
+		return err == nil && seen.Value == value, errText(err)
+	})
+	return class.Name
+}
+
+func hostPriority(t *testing.T, w *World) {
+	space := namespace(t, w.A, "host-priority")
+	class := hostClass(t, w, w.A, 4711)
+	pod := runPod(t, w, w.A, space, `
+metadata: {name: important}
+spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}
+`)
+	host := hostPodOf(t, w, w.A, pod)
+	require.Equal(t, class, host.Spec.PriorityClassName)
+	require.EqualValues(t, 4711, *pod.Spec.Priority)
+	require.EqualValues(t, 4711, *host.Spec.Priority)
+	if w.Namespaced == nil {
+		return
+	}
+	// Where classes can't be read, none is offered; a class of the tenant's own does not help.
+	_, err := w.Namespaced.Client.SchedulingV1().PriorityClasses().Get(t.Context(), class, metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err), "%v", err)
+	_, err = w.Namespaced.Client.SchedulingV1().PriorityClasses().Create(t.Context(),
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: class}, Value: 5}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	pod = runPod(t, w, w.Namespaced, namespace(t, w.Namespaced, "host-priority"), `
+metadata: {name: important}
+spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}
+`)
+	require.Empty(t, hostPodOf(t, w, w.Namespaced, pod).Spec.PriorityClassName)
+}
+
+// systemPriority is an attack: with such a class a pod displaces anybody's.
+func systemPriority(t *testing.T, w *World) {
+	space := namespace(t, w.A, "system-priority")
+	for _, class := range []string{"system-cluster-critical", "system-node-critical"} {
+		pod := runPod(t, w, w.A, space, `
+metadata: {name: `+class+`}
+spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}
+`)
+		require.Greater(t, *pod.Spec.Priority, int32(1_000_000_000), "it is what it says in the tenant")
+		host := hostPodOf(t, w, w.A, pod)
+		require.Empty(t, host.Spec.PriorityClassName)
+		require.Zero(t, *host.Spec.Priority)
+	}
+}
+
+func preemption(t *testing.T, w *World) {
+	space := namespace(t, w.A, "preemption")
+	low, high := hostClass(t, w, w.A, -100), hostClass(t, w, w.A, -50) // below all pods of other stories
+	name := nodeNames(t, w)[0]
+	free := hostNode(t, w, name).Status.Allocatable.Memory().Value()
+	half := apiQuantity(free * 6 / 10) // no node has room for two
+	template := func(pod, class string) string {
+		return `
+metadata: {name: ` + pod + `}
+spec:
+  priorityClassName: ` + class + `
+  nodeSelector: {kubernetes.io/hostname: ` + name + `}
+  containers: [{name: main, image: IMAGE, command: IDLE, resources: {requests: {memory: "` + half + `"}}}]
+`
+	}
+	victim := runPod(t, w, w.A, space, template("victim", low))
+	seen := watchPods(t, w.A, space)
+	winner := createPod(t, w, w.A, space, template("winner", high))
+	gone := seen.find(t, victim.UID, "is on its way out", func(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil })
+	event := waitEvent(t, w.A, space, "victim", "Preempted", "Preempted by pod "+string(winner.UID))
+	require.Equal(t, corev1.ConditionTrue, condition(gone, corev1.DisruptionTarget))
+	waitPod(t, w.A, space, "winner", "has the place", isReady)
+	requireTenantsWords(t, w, hostPodOf(t, w, w.A, winner), event.Message+asJSON(gone.Status))
+}
+
+func runtimeClass(t *testing.T, w *World) {
+	space := namespace(t, w.A, "runtime")
+	handler := "story"
+	if w.Real {
+		handler = "runc" // that node's only runtime
+	}
+	class, err := w.Host.NodeV1().RuntimeClasses().Create(t.Context(), decode[nodev1.RuntimeClass](t, w, `
+metadata: {generateName: story-}
+handler: `+handler+`
+overhead: {podFixed: {memory: 8Mi}}
+scheduling:
+  nodeSelector: {kubernetes.io/os: linux}
+  tolerations: [{key: story.example.com/sandbox, operator: Exists}]
+`), metav1.CreateOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = w.Host.NodeV1().RuntimeClasses().Delete(context.Background(), class.Name, metav1.DeleteOptions{})
+	})
+	eventually(t, "the class in the tenant", func(ctx context.Context) (bool, string) {
+		_, err := w.A.Client.NodeV1().RuntimeClasses().Get(ctx, class.Name, metav1.GetOptions{})
+		return err == nil, errText(err)
+	})
+	pod := runPod(t, w, w.A, space, `
+metadata: {name: sandboxed}
+spec: {runtimeClassName: `+class.Name+`, containers: [{name: main, image: IMAGE}]}
+`)
+	host := hostPodOf(t, w, w.A, pod)
+	require.Equal(t, class.Name, *host.Spec.RuntimeClassName)
+	require.Equal(t, pod.Spec.Overhead, host.Spec.Overhead, "once, on either side")
+	require.Equal(t, "8Mi", host.Spec.Overhead.Memory().String())
+	require.Equal(t, "linux", host.Spec.NodeSelector["kubernetes.io/os"])
+
+	// One that the host lacks is not taken for another.
+	own, err := w.A.Client.NodeV1().RuntimeClasses().Create(t.Context(),
+		&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-own-"}, Handler: "story"}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = w.A.Client.NodeV1().RuntimeClasses().Delete(context.Background(), own.Name, metav1.DeleteOptions{})
+	})
+	eventually(t, "a refusal", func(ctx context.Context) (bool, string) {
+		// At once where the host is asked first, by an event otherwise.
+		_, err := w.A.Client.CoreV1().Pods(space).Create(ctx, decode[corev1.Pod](t, w, `
+metadata: {name: nowhere}
+spec: {runtimeClassName: `+own.Name+`, containers: [{name: main, image: IMAGE}]}
+`), metav1.CreateOptions{})
+		if apierrors.IsForbidden(err) {
+			return true, ""
+		}
+		events, listErr := w.A.Client.CoreV1().Events(space).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=nowhere,reason=HostRejected"})
+		return listErr == nil && len(events.Items) > 0, errText(err) + errText(listErr)
+	})
+}
