@@ -35,7 +35,10 @@ func (s *Set) SampleAPIServer(ctx context.Context) ([]byte, error) {
 		}
 		fmt.Fprintf(&out, "---\n%s\n", content)
 	}
-	manifests := regexp.MustCompile(`image: registry\.k8s\.io/etcd:\S+`).ReplaceAll(out.Bytes(), []byte("image: "+imageName("etcd")))
+	// Since 1.36 its library reads these, too, and does not admit anything before it could.
+	const known, missing = `"validatingadmissionpolicybindings"`, `, "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"`
+	withRights := bytes.Replace(out.Bytes(), []byte(known), []byte(known+missing), 1)
+	manifests := regexp.MustCompile(`image: registry\.k8s\.io/etcd:\S+`).ReplaceAll(withRights, []byte("image: "+imageName("etcd")))
 	return bytes.ReplaceAll(manifests, []byte("image: kube-sample-apiserver:latest"), []byte("image: "+imageName("sample-apiserver"))), nil
 }
 
@@ -67,7 +70,9 @@ func certManagerValues() string {
 }
 
 // CertManager is cert-manager's own chart, rendered. Its namespace is not part of it.
-func (s *Set) CertManager(ctx context.Context) ([]byte, error) { return s.certManager(ctx, "template", "--kube-version", "v1.36.0") }
+func (s *Set) CertManager(ctx context.Context) ([]byte, error) {
+	return s.certManager(ctx, "template", "--kube-version", "v1.36.0")
+}
 
 // InstallCertManager is `helm install` of that chart by a tenant's user. It returns when all
 // of it is available.
