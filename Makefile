@@ -47,6 +47,18 @@ sandbox: build ## Build, and run a tenant on a simulated host (Ctrl-C ends it)
 test: build ## Run all tests that need no root: units, and the stories on a simulated host
 	go test -timeout 20m $(TESTFLAGS) ./...
 
+# Not part of `make test`: an API server of another version is six minutes of a processor.
+OLD_KUBERNETES = $(shell sed -n "s|.*k8s.io/kubernetes \(v[^ ]*\)\$$|\1|p" e2e/oldhost/go.mod)
+OLD_PARTS = $(subst ., ,$(OLD_KUBERNETES:v%=%))
+
+.PHONY: test-skew
+test-skew: ## Run the syncer against a host that is two minor versions older, and record the result
+	@echo 'go build -o bin/host-old/kube-apiserver # $(OLD_KUBERNETES)'
+	@cd e2e/oldhost && GOWORK=off go build -o ../../bin/host-old/kube-apiserver -ldflags '-s -w $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version, \
+		-X $(package).gitVersion=$(OLD_KUBERNETES) -X $(package).gitMajor=$(word 1,$(OLD_PARTS)) -X $(package).gitMinor=$(word 2,$(OLD_PARTS)))' \
+		k8s.io/kubernetes/cmd/kube-apiserver
+	NESTLING_SKEW_RESULTS=$(CURDIR)/e2e/skew/RESULTS.md go test -count 1 -v $(TESTFLAGS) ./e2e/skew
+
 .PHONY: e2e
 e2e: ## Run the stories on a real node of this machine (needs root)
 	$(if $(filter-out 0,$(shell id -u)),$(error real nodes need root: namespaces, mounts and cgroups))

@@ -62,5 +62,8 @@ func Patch(kind resource.Kind, live, want resource.Object) ([]byte, error) {
 		content["metadata"] = metadata
 	}
 	metadata["uid"] = string(live.GetUID())
+	if version := live.GetResourceVersion(); kind.Atomic && version != "" {
+		metadata["resourceVersion"] = version
+	}
 	return json.Marshal(content)
 }

@@ -85,14 +85,19 @@ func (c *client) create(ctx context.Context, object resource.Object) error {
 		Body(object).Do(ctx).Error()
 }
 
-func (c *client) patch(ctx context.Context, live resource.Object, subresource string, patch []byte) error {
+// patch writes, and reads the object as it is then into after unless that is nil.
+func (c *client) patch(ctx context.Context, live resource.Object, subresource string, patch []byte, after resource.Object) error {
 	request := c.rest.Patch(apply.Type(c.kind)).NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
 		Resource(c.kind.Resource.Resource).Name(live.GetName())
 	if subresource != "" {
 		request = request.SubResource(subresource)
 	}
-	return request.SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
-		Body(patch).Do(ctx).Error()
+	result := request.SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
+		Body(patch).Do(ctx)
+	if after == nil {
+		return result.Error()
+	}
+	return result.Into(after)
 }
 
 func (c *client) bind(ctx context.Context, live resource.Object, node string) error {

@@ -45,6 +45,7 @@ type Engine struct {
 	references *references
 	breaker    *breaker
 	synced     atomic.Bool
+	skew       *skew
 }
 
 // New makes an engine and connects nothing yet.
@@ -68,8 +69,12 @@ func New(options Options) (*Engine, error) {
 		options: options, kinds: map[string]*syncedKind{}, kindNamed: map[string]*syncedKind{},
 		references: newReferences(), breaker: newBreaker(options.Breaker, options.Metrics.reportHeld),
 	}
+	var err error
+	if e.skew, err = newSkew(options.Virtual, options.Host, func() []*syncedKind { return e.order }); err != nil {
+		return nil, fmt.Errorf("syncer: %w", err)
+	}
 	for _, kind := range options.Kinds {
-		synced, err := newSyncedKind(kind, options, e.hostIsBack)
+		synced, err := newSyncedKind(e.skew.wrap(kind), options, e.hostIsBack)
 		if err != nil {
 			return nil, fmt.Errorf("syncer: %s: %w", kind.Name, err)
 		}
@@ -128,12 +133,17 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 			}
 		}
 	}
+	informers.Go(func() { e.skew.run(informerContext) })
 	// Wait for handlers, not just for stores: the reference index is built by them.
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		for _, kind := range e.order {
 			kind.queue.ShutDown()
 		}
 		return nil
+	}
+	select {
+	case <-e.skew.looked: // or the first writes would be of more than the host knows
+	case <-ctx.Done():
 	}
 	e.synced.Store(true)
 	klog.FromContext(ctx).Info("Syncer caches are filled", "kinds", len(e.order))

@@ -11,6 +11,7 @@ type Metrics struct {
 	errors  *prometheus.CounterVec
 	latency *prometheus.HistogramVec
 	held    *prometheus.GaugeVec
+	skewed  *prometheus.CounterVec
 }
 
 // NewMetrics registers the engine's metrics; registry nil leaves them unregistered.
@@ -33,9 +34,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "nestling_sync_held_deletions",
 			Help: "Host objects kept from deletion because too many would go at once.",
 		}, []string{"kind"}),
+		skewed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "nestling_sync_skewed_total",
+			Help: "Objects of which one side does not take what the other has, most likely because their versions differ.",
+		}, []string{"kind", "reason"}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.writes, m.errors, m.latency, m.held)
+		registry.MustRegister(m.writes, m.errors, m.latency, m.held, m.skewed)
 	}
 	return m
 }

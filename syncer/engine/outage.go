@@ -81,6 +81,7 @@ func (t *troubled) Take() []resource.Key {
 
 // hostIsBack looks again, at once, at everything that failed while the host was away.
 func (e *Engine) hostIsBack() {
+	e.skew.hostIsBack()
 	for _, kind := range e.order {
 		for _, key := range kind.troubled.Take() {
 			kind.queue.Forget(key)

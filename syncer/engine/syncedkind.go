@@ -22,13 +22,15 @@ type syncedKind struct {
 	queue                         queue
 	troubled                      troubled
 	departed                      departed // of Mortal kinds
+	futile                        notes    // patches that changed nothing
+	told                          notes    // what users were told about the two versions
 
 	mu   sync.Mutex
 	seen map[types.UID]struct{} // virtual UIDs whose host object the host cache has held
 }
 
 func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKind, error) {
-	k := &syncedKind{Kind: kind, seen: map[types.UID]struct{}{}}
+	k := &syncedKind{Kind: kind, seen: map[types.UID]struct{}{}, futile: notes{keep: futileFor}}
 	var err error
 	if k.virtual, err = newClient(options.Virtual, kind); err != nil {
 		return nil, fmt.Errorf("virtual side: %w", err)

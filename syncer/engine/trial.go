@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -78,7 +80,7 @@ func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string,
 	var request *rest.Request
 	if create := t.Desired(); create != nil {
 		request = t.kind.host.rest.Post().NamespaceIfScoped(create.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
-			VersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
+			SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
 			Body(create)
 	} else {
 		patch, err := apply.Patch(t.kind.Kind, t.action.Live, t.action.Want)
@@ -87,7 +89,7 @@ func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string,
 		}
 		request = t.kind.host.rest.Patch(apply.Type(t.kind.Kind)).NamespaceIfScoped(t.action.Live.GetNamespace(), t.kind.Namespaced).
 			Resource(t.kind.Resource.Resource).Name(t.action.Live.GetName()).
-			VersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec).
+			SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
 			Body(patch)
 		if t.action.Subresource != "" {
 			request = request.SubResource(t.action.Subresource)
@@ -97,6 +99,9 @@ func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string,
 	result := request.MaxRetries(0).WarningHandler(rest.NoWarnings{}).Do(ctx)
 	for _, warning := range result.Warnings() {
 		warnings = append(warnings, warning.Text)
+	}
+	if lost := t.engine.skew.pruner(t.kind.Kind).Find(t.virtual); len(lost) > 0 {
+		warnings = append(warnings, hostLacks+strings.Join(lost, ", "))
 	}
 	host = t.kind.New()
 	if err := result.Into(host); err != nil {

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
-	"nestling.dev/nestling/syncer/apply"
 	"nestling.dev/nestling/syncer/plan"
 	"nestling.dev/nestling/syncer/resource"
 )
@@ -77,6 +76,7 @@ func (e *Engine) sync(ctx context.Context, kind *syncedKind, key resource.Key) (
 	if err != nil {
 		return 0, err
 	}
+	e.tellLost(kind, virtual)
 	return e.carryOut(ctx, kind, key, virtual, plan.Decide(env, kind.Kind, virtual, host))
 }
 
@@ -116,7 +116,7 @@ func (e *Engine) carryOut(ctx context.Context, kind *syncedKind, key resource.Ke
 	if p.Wait != "" && again == 0 && virtual != nil {
 		again = patience
 		if e.options.Now().Sub(virtual.GetCreationTimestamp().Time) >= patience {
-			e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostSyncWaiting", "not on the host yet: "+p.Wait)
+			e.options.Recorder.Event(virtual, corev1.EventTypeWarning, ReasonWaiting, "not on the host yet: "+p.Wait)
 		}
 	}
 	if p.Event != nil && p.Event.Reason == plan.ReasonNameTaken {
@@ -142,11 +142,10 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 	case plan.Create:
 		err = side.create(ctx, action.Want)
 	case plan.Patch:
-		var patch []byte
-		if patch, err = apply.Patch(kind.Kind, action.Live, action.Want); err != nil || patch == nil {
+		var sent bool
+		if sent, err = e.patch(ctx, kind, virtual, action); !sent {
 			return 0, err
 		}
-		err = side.patch(ctx, action.Live, action.Subresource, patch)
 	case plan.Bind:
 		err = side.bind(ctx, action.Live, action.Node)
 		if apierrors.IsConflict(err) {
@@ -171,9 +170,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 	if action.Verb == plan.Create && action.Side == plan.Virtual && apierrors.IsAlreadyExists(err) {
 		return e.meetVirtual(ctx, kind, key, action)
 	}
-	if action.Side == plan.Host && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && virtual != nil {
-		e.options.Recorder.Event(virtual, corev1.EventTypeWarning, "HostRejected", kind.Words(e.Env(), virtual, err.Error()))
-	}
+	e.tellFailure(kind, virtual, action, err)
 	return 0, fmt.Errorf("%s %s %s for virtual %s/%s: %w", action.Verb, action.Side, kind.Name, key.Namespace, key.Name, err)
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
@@ -21,6 +23,8 @@ import (
 
 // Options of a test server. The zero value is good.
 type Options struct {
+	// FeatureGates are those of the whole process: the same for all its servers.
+	FeatureGates map[string]bool
 	// Configure changes the options of the API server before it starts.
 	Configure func(opts *controlplane.APIServerOptions)
 }
@@ -30,6 +34,20 @@ type Server struct {
 	Config *rest.Config // as system:masters, without client-side rate limit
 	PKI    *pki.Bundle
 	API    *controlplane.APIServer
+
+	etcd string // endpoint
+}
+
+// Put writes an object past the API, in etcd, as a server of a newer version could have
+// left it there: key is without /registry/, value is JSON.
+func (s *Server) Put(ctx context.Context, key string, value []byte) error {
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.etcd}, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = client.Put(ctx, "/registry/"+key, string(value))
+	return err
 }
 
 // advertised is an address for documentation (RFC 5737): endpoints may not be
@@ -55,7 +73,7 @@ func Start(t testing.TB, opts Options) *Server {
 
 // Run starts a server; stop ends it, waits for it and removes its data.
 func Run(opts Options) (server *Server, stop func() error, err error) {
-	if err := controlplane.SetGlobals(controlplane.Globals{Quiet: true}); err != nil {
+	if err := controlplane.SetGlobals(controlplane.Globals{Quiet: true, FeatureGates: opts.FeatureGates}); err != nil {
 		return nil, nil, err
 	}
 	dir, err := os.MkdirTemp("", "controlplane") // a test's own directory is too deep for a socket
@@ -118,5 +136,5 @@ func Run(opts Options) (server *Server, stop func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Server{Config: config, PKI: bundle, API: api}, stop, nil
+	return &Server{Config: config, PKI: bundle, API: api, etcd: etcd.Endpoint()}, stop, nil
 }

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"nestling.dev/nestling/syncer/plan"
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// ownRights finds a refusal that is about the account that the syncer has on the host.
+var ownRights = regexp.MustCompile(`: User ".*" cannot (\S+) resource "([^"]+)"`)
+
+// tellFailure tells an object's user why the host has not what it should have: at once
+// what it was refused for, and after some patience that the host does not answer.
+func (e *Engine) tellFailure(kind *syncedKind, virtual resource.Object, action plan.Action, err error) {
+	if virtual == nil || action.Side != plan.Host || action.Verb == plan.Delete {
+		return
+	}
+	var answer apierrors.APIStatus
+	code := int32(0)
+	if errors.As(err, &answer) {
+		code = answer.Status().Code
+	}
+	switch {
+	case code == http.StatusForbidden && ownRights.MatchString(err.Error()):
+		found := ownRights.FindStringSubmatch(err.Error())
+		e.reject(virtual, "this cluster's own account may not "+found[1]+" "+found[2]+" on the host cluster; whoever runs it must grant that")
+	case code >= 400 && code < 500 && code != http.StatusUnauthorized && code != http.StatusNotFound &&
+		code != http.StatusConflict && code != http.StatusTooManyRequests:
+		e.reject(virtual, e.words(kind, virtual, err.Error()))
+	case isOutcome(err):
+	case action.Verb == plan.Create && e.options.Now().Sub(virtual.GetCreationTimestamp().Time) >= patience:
+		// In no words of the host's: they may be about its addresses.
+		text := "not on the host yet: the host cluster fails to take it, which is tried again"
+		if code == 0 || code == http.StatusServiceUnavailable {
+			text = "not on the host yet: the host cluster's API does not answer"
+		}
+		if now := e.options.Now(); !kind.told.Is(ReasonWaiting+"/"+string(virtual.GetUID()), []byte(text), now) {
+			kind.told.Note(ReasonWaiting+"/"+string(virtual.GetUID()), []byte(text), now)
+			e.options.Recorder.Event(virtual, corev1.EventTypeWarning, ReasonWaiting, text)
+		}
+	}
+}
+
+func (e *Engine) reject(virtual resource.Object, text string) {
+	e.options.Recorder.Event(virtual, corev1.EventTypeWarning, ReasonRejected, text)
+}
+
+// Reasons of events.
+const (
+	ReasonRejected = "HostRejected"
+	ReasonWaiting  = "HostSyncWaiting"
+)
