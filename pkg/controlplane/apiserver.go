@@ -176,6 +176,9 @@ func (s *APIServer) adjust(config *app.Config) error {
 			return dial, nil
 		}
 	}
+	if dial := s.opts.Outbound; dial != nil {
+		setOutbound(config, dial)
+	}
 	if config.KubeAPIs.Extra.EndpointReconcilerType == reconcilers.MasterCountReconcilerType {
 		endpoints, err := newSteadyEndpoints(config.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
 		if err != nil {

@@ -51,6 +51,10 @@ type APIServerOptions struct {
 	// of the cluster's authority. Nil dials the node's address, as upstream does.
 	Kubelet func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Outbound connects to what users name: webhooks, aggregated APIs, and pods and
+	// Services by the API's proxies. Nil dials as upstream does.
+	Outbound func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// MutatingLast are admission plugins that run after all other mutating
 	// ones, webhooks included, in this order.
 	MutatingLast []AdmissionPlugin
@@ -180,7 +184,7 @@ func (o APIServerOptions) writeFiles() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writeFiles(o.Dir, map[string][]byte{
+	files := map[string][]byte{
 		"tls-cert-file":                    servingCert,
 		"tls-private-key-file":             servingKey,
 		"client-ca-file":                   o.PKI.CAPEM(),
@@ -191,7 +195,11 @@ func (o APIServerOptions) writeFiles() (map[string]string, error) {
 		"requestheader-client-ca-file":     o.PKI.FrontProxyCAPEM(),
 		"service-account-key-file":         o.PKI.ServiceAccountKeyPEM(),
 		"service-account-signing-key-file": o.PKI.ServiceAccountKeyPEM(),
-	})
+	}
+	if o.Outbound != nil {
+		files[egressFlag] = []byte(egressConfiguration)
+	}
+	return writeFiles(o.Dir, files)
 }
 
 // flags of kube-apiserver; files are flags already.

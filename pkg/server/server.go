@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,6 +27,7 @@ import (
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
+	"nestling.dev/nestling/pkg/controlplane/egress"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
 	"nestling.dev/nestling/pkg/controlplane/preflight"
 	"nestling.dev/nestling/pkg/deploy"
@@ -256,15 +258,25 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		ServiceCIDR: serviceRange.String(), ServiceIP: s.serviceIP, ClusterDomain: s.config.ClusterDomain,
 		SANs:         s.sans(),
 		Kubelet:      s.kubelet.Dial,
+		Outbound:     egress.Dial(s.hostAddresses()...),
 		MutatingLast: s.admissionPlugins(), ValidatingLast: s.validatingPlugins(),
-		Groups:       []apigroup.Group{usage},
-		ReadyChecks:  []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
-		Metrics:      s.metrics.Handler(),
+		Groups:      []apigroup.Group{usage},
+		ReadyChecks: []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
+		Metrics:     s.metrics.Handler(),
 	})
 	if err != nil {
 		return err
 	}
 	return s.apiServer.Run(ctx, ready)
+}
+
+// hostAddresses are those at which this process reaches the host's API.
+func (s *server) hostAddresses() []netip.Prefix {
+	address, err := url.Parse(s.hostConfig.Host)
+	if err != nil {
+		return nil
+	}
+	return egress.Host(address.Hostname())
 }
 
 // sans are the names under which the tenant's API is reached through the host.
