@@ -79,6 +79,10 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		require.NoError(t, host.ImportImage(t.Context(), image))
 	}
 
+	for _, image := range app.Images() {
+		require.NoError(t, host.ImportImage(t.Context(), image))
+	}
+
 	metricsServer, err := metricsserver.Build(t.Context(), root)
 	require.NoError(t, err)
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
@@ -104,7 +108,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 			return installer.install(ctx, name, ephemeral(0))
 		},
 		Uninstall: installer.uninstall,
-		Operators: set,
-		Report:    installer.report,
+		Operators: set, Application: app,
+		Report: installer.report,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"nestling.dev/nestling/e2e/addon/cloud"
+	"nestling.dev/nestling/e2e/application"
 	"nestling.dev/nestling/e2e/stories"
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
@@ -51,7 +52,10 @@ func TestSandbox(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, box.Stop()) })
 
+	app, err := application.Build(t.Context(), root)
+	require.NoError(t, err)
 	world := sandboxWorld(t, root, box)
+	world.Application = app
 	// First: after the outage among the stories, the host's own authorizer may not know
 	// for half a minute what was granted since.
 	t.Run("bad input", func(t *testing.T) { badInput(t, binary, world) })

@@ -177,11 +177,16 @@ func shell(t *testing.T, tenant *Tenant, pod *corev1.Pod, container, script stri
 
 // tryShell is both outputs of a script in a container.
 func tryShell(ctx context.Context, tenant *Tenant, pod *corev1.Pod, container, script string) (string, error) {
+	return tryExec(ctx, tenant, pod, container, "sh", "-c", script)
+}
+
+// tryExec is both outputs of a program in a container.
+func tryExec(ctx context.Context, tenant *Tenant, pod *corev1.Pod, container string, command ...string) (string, error) {
 	if container == "" {
 		container = pod.Spec.Containers[0].Name
 	}
 	request := tenant.Client.CoreV1().RESTClient().Get().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: container, Command: []string{"sh", "-c", script}, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	executor, err := remotecommand.NewWebSocketExecutor(tenant.Config, "GET", request.URL().String())
 	if err != nil {
 		return "", err

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"nestling.dev/nestling/e2e/addon/cloud"
+	"nestling.dev/nestling/e2e/application"
 	"nestling.dev/nestling/e2e/operators"
 )
 
@@ -58,6 +59,8 @@ type World struct {
 	Install   func(ctx context.Context, name string) (*Tenant, error)
 	Uninstall func(ctx context.Context, name string) error
 
+	// Application is one with its chart, and helm; nil where there is none.
+	Application *application.Application
 	// Operators are real ones, built; nil where containers do not run.
 	Operators *operators.Set
 
@@ -86,7 +89,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), operatorStories(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), operatorStories(), applications(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all

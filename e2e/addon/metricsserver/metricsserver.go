@@ -72,7 +72,7 @@ func (s *Server) Install(ctx context.Context, host *node.Host) error {
 		upstreamImage, imageName,
 		// Kubelets of the test's nodes have certificates of no authority that pods know; and
 		// a story waits for every look at them. 10 s is the shortest that there is.
-		"- --metric-resolution=15s", "- --metric-resolution=10s\n        - --kubelet-insecure-tls",
+		"- --metric-resolution=15s", "- --metric-resolution=10s\n        - --kubelet-request-timeout=5s\n        - --kubelet-insecure-tls",
 		"initialDelaySeconds: 20", "initialDelaySeconds: 1",
 	).Replace(string(manifests))
 	apply := host.Kubectl(ctx, "apply", "-f", "-")
