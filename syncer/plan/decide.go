@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -76,6 +77,17 @@ func inAdmission(host resource.Object) bool {
 	return host.GetAnnotations()[resource.AnnotationUID] == ""
 }
 
+// aheadFor is how long the host object may go on being ahead of the virtual one that is
+// known: admission has changed it, and the virtual object is about to be what it says.
+func aheadFor(env resource.Env, virtual, host resource.Object) time.Duration {
+	version, text, _ := strings.Cut(host.GetAnnotations()[resource.AnnotationAdmission], " ")
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil || version != virtual.GetResourceVersion() {
+		return 0
+	}
+	return admissionGrace - env.Now.Sub(at)
+}
+
 func deleteOrphan(kind resource.Kind, host resource.Object) Plan {
 	deletion := Action{Side: Host, Verb: Delete, Live: host, Orphan: true, Reason: "virtual object is gone"}
 	if kind.Mortal {
@@ -130,6 +142,9 @@ func finish(virtual resource.Object, reason string) Plan {
 }
 
 func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Object) Plan {
+	if wait := aheadFor(env, virtual, host); wait > 0 {
+		return Plan{RequeueAfter: wait} // the next version of the virtual object comes sooner
+	}
 	if !kind.Select(env, virtual) {
 		if host.GetDeletionTimestamp() != nil {
 			return Plan{}

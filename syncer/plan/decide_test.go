@@ -198,12 +198,34 @@ func TestDecideToHost(t *testing.T) {
 			virtual: note("text", "a"), host: hosted(note("text", "a"), annotated(resource.AnnotationUID, ""), created(time.Second)),
 			want: "patch host " + name + ": virtual object differs\n",
 		},
+		"a change that is being admitted is not taken back": {
+			virtual: with(note("text", "old"), version("7")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:04:00Z")),
+		},
+		"nor is what it needs on the host": {
+			virtual: with(note("skip", "yet"), version("7")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:04:00Z")),
+		},
+		"a change that was admitted is what the virtual object says": {
+			virtual: with(note("text", "newest"), version("8")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:04:00Z")),
+			want:    "patch host " + name + ": virtual object differs\n",
+		},
+		"a change that came to nothing is taken back in the end": {
+			virtual: with(note("text", "old"), version("7")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:00:00Z")),
+			want:    "patch host " + name + ": virtual object differs\n",
+		},
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			check(t, notes(), test.virtual, test.host, test.want)
 		})
 	}
+}
+
+func version(version string) func(*corev1.ConfigMap) {
+	return func(object *corev1.ConfigMap) { object.ResourceVersion = version }
 }
 
 func TestDecideFromHost(t *testing.T) {

@@ -35,6 +35,10 @@ const (
 	// virtual object, so that one that it loses is removed while keys that others
 	// set on the host survive.
 	AnnotationCopied = Prefix + "copied"
+	// AnnotationAdmission says that a change of the virtual object, which is being admitted,
+	// has been made on the host already: the resource version that the virtual object had
+	// before it, a blank, and the time (RFC 3339).
+	AnnotationAdmission = Prefix + "admission"
 	// AnnotationMirror marks a virtual object that was made from a host object.
 	AnnotationMirror = Prefix + "mirror"
 	// AnnotationSync on a virtual ConfigMap or Secret asks for it to be synced though

@@ -11,4 +11,9 @@
 //
 // When the write fails after that, the host Service is left over. It carries no
 // annotation nestling.dev/uid, by which the syncer knows it and sweeps it.
+//
+// A Service that changes (its type, say) goes the same way. Between the change of the host
+// Service and the write of the virtual one, the syncer knows the new host Service and the
+// old virtual one: the annotation nestling.dev/admission keeps it from taking the change
+// back, until it knows the new one, or the change has come to nothing.
 package serviceip

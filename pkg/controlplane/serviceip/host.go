@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,9 @@ const (
 	// sweeps such Services when they are 90 s old; the rest is for clocks that differ.
 	reuseWindow = 45 * time.Second
 )
+
+// maxTries is how often an update of a host Service is tried that others write, too.
+const maxTries = 10
 
 // Host is an Allocator that makes Services on the host.
 type Host struct {
@@ -92,6 +96,7 @@ func (a *allocation) do(ctx context.Context) (*corev1.Service, error) {
 	if a.virtual.UID == "" {
 		return a.create(ctx)
 	}
+	a.markAdmission()
 	live, err := a.services.Get(ctx, a.desired.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return a.create(ctx) // headless or ExternalName until now
@@ -100,6 +105,21 @@ func (a *allocation) do(ctx context.Context) (*corev1.Service, error) {
 		return nil, err
 	}
 	return a.update(ctx, live)
+}
+
+// markAdmission lets the syncer know that the host is ahead of the virtual Service that it
+// knows, so that it does not bring the host back to that.
+func (a *allocation) markAdmission() {
+	annotations := map[string]string{resource.AnnotationAdmission: a.virtual.ResourceVersion + " " + a.now().UTC().Format(time.RFC3339)}
+	maps.Copy(annotations, a.desired.Annotations)
+	a.desired.Annotations = annotations
+}
+
+func (a *allocation) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
 }
 
 func (a *allocation) create(ctx context.Context) (*corev1.Service, error) {
@@ -123,11 +143,7 @@ func (a *allocation) create(ctx context.Context) (*corev1.Service, error) {
 // inAdmission tells a host Service that this request made before (admission may run
 // twice), or another with the same name that runs at the same time: one of them wins.
 func (a *allocation) inAdmission(live *corev1.Service) bool {
-	now := time.Now
-	if a.Now != nil {
-		now = a.Now
-	}
-	return live.Annotations[resource.AnnotationUID] == "" && now().Sub(live.CreationTimestamp.Time) < reuseWindow
+	return live.Annotations[resource.AnnotationUID] == "" && a.now().Sub(live.CreationTimestamp.Time) < reuseWindow
 }
 
 // replace deletes the host Service of a virtual one that is gone, or never came, and
@@ -156,15 +172,28 @@ func (a *allocation) replace(ctx context.Context, live *corev1.Service) (*corev1
 
 // update brings the host Service to the desired spec. What the syncer keeps beside it,
 // such as labels, is left to the syncer.
+//
+// It is made of live and holds for live only: the syncer may be writing what the virtual
+// Service was before, and the host's controllers write, too. (Where two writes of a
+// Service meet, upstream's API server can lose track of node ports for minutes: it takes
+// them before it knows which of the two has won.)
 func (a *allocation) update(ctx context.Context, live *corev1.Service) (*corev1.Service, error) {
-	if err := a.mine(live); err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		if err := a.mine(live); err != nil {
+			return nil, err
+		}
+		patch, err := specPatch(live, a.desired)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		host, err := a.services.Patch(ctx, live.Name, types.MergePatchType, patch, metav1.PatchOptions{DryRun: a.dryRun, FieldManager: a.FieldManager})
+		if !apierrors.IsConflict(err) || try == maxTries {
+			return host, err
+		}
+		if live, err = a.services.Get(ctx, a.desired.Name, metav1.GetOptions{}); err != nil {
+			return nil, err
+		}
 	}
-	patch, err := specPatch(live, a.desired)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	return a.services.Patch(ctx, live.Name, types.MergePatchType, patch, metav1.PatchOptions{DryRun: a.dryRun, FieldManager: a.FieldManager})
 }
 
 func (a *allocation) post(ctx context.Context) (*corev1.Service, error) {
@@ -197,7 +226,7 @@ func (a *allocation) conflict(reason string) error {
 }
 
 // specPatch is the JSON merge patch from the spec of live to that of desired, on the
-// condition of live's UID. Addresses that desired has none of are kept by the host
+// condition that live is still what there is. Addresses that desired has none of are kept by the host
 // itself, as it keeps them on every update that leaves them out.
 func specPatch(live, desired *corev1.Service) ([]byte, error) {
 	type part struct {
@@ -219,6 +248,10 @@ func specPatch(live, desired *corev1.Service) ([]byte, error) {
 	if err := json.Unmarshal(patch, &content); err != nil {
 		return nil, fmt.Errorf("compare the host Service: %w", err)
 	}
-	content["metadata"] = map[string]any{"uid": live.UID}
+	metadata := map[string]any{"uid": live.UID, "resourceVersion": live.ResourceVersion}
+	if mark, ok := desired.Annotations[resource.AnnotationAdmission]; ok {
+		metadata["annotations"] = map[string]string{resource.AnnotationAdmission: mark}
+	}
+	content["metadata"] = metadata
 	return json.Marshal(content)
 }

@@ -110,14 +110,54 @@ func TestWhatCannotBeTranslated(t *testing.T) {
 
 func TestSpecPatch(t *testing.T) {
 	t.Parallel()
-	live := &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: "uid-1", Labels: map[string]string{"of": "the host"}}, Spec: corev1.ServiceSpec{
+	live := &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: "uid-1", ResourceVersion: "7", Labels: map[string]string{"of": "the host"}}, Spec: corev1.ServiceSpec{
 		Type: corev1.ServiceTypeLoadBalancer, ClusterIP: "10.96.1.1", LoadBalancerClass: new("x"), Ports: []corev1.ServicePort{{Port: 80, NodePort: 30000}},
 	}}
 	desired := &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: "10.96.1.1", Ports: []corev1.ServicePort{{Port: 80}, {Port: 81}}}}
 	patch, err := specPatch(live, desired)
 	require.NoError(t, err)
-	require.Empty(t, cmp.Diff(`{"metadata":{"uid":"uid-1"},"spec":{"loadBalancerClass":null,"ports":[{"port":80,"targetPort":0},{"port":81,"targetPort":0}],"type":"NodePort"}}`, string(patch)))
+	require.Empty(t, cmp.Diff(`{"metadata":{"resourceVersion":"7","uid":"uid-1"},"spec":{"loadBalancerClass":null,"ports":[{"port":80,"targetPort":0},{"port":81,"targetPort":0}],"type":"NodePort"}}`, string(patch)))
 	patch, err = specPatch(live, live)
 	require.NoError(t, err)
-	require.Equal(t, `{"metadata":{"uid":"uid-1"}}`, string(patch))
+	require.Equal(t, `{"metadata":{"resourceVersion":"7","uid":"uid-1"}}`, string(patch))
+}
+
+// Somebody has written the host Service in between: it is read again, and the patch is made
+// of what it is now.
+func TestAnUpdateThatMeetsAnother(t *testing.T) {
+	t.Parallel()
+	types := []corev1.ServiceType{corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeClusterIP} // as it is read first and then
+	var patches []string
+	host := hostBehind(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		live := &corev1.Service{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+			ObjectMeta: metav1.ObjectMeta{Name: "t-web-abc", Namespace: "hosts", UID: "uid-1", ResourceVersion: string(types[0])},
+			Spec:       corev1.ServiceSpec{Type: types[0]},
+		}
+		if r.Method == http.MethodGet {
+			_ = json.NewEncoder(w).Encode(live)
+			return
+		}
+		patch, _ := io.ReadAll(r.Body)
+		patches = append(patches, string(patch))
+		if len(patches) == 1 {
+			types = types[1:]
+			w.WriteHeader(http.StatusConflict)
+			_ = json.NewEncoder(w).Encode(apierrors.NewConflict(corev1.Resource("services"), "t-web-abc", errors.New("changed")).ErrStatus)
+			return
+		}
+		live.Spec.Type = corev1.ServiceTypeLoadBalancer
+		_ = json.NewEncoder(w).Encode(live)
+	})
+	host.Now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+	virtual := web()
+	virtual.UID, virtual.ResourceVersion, virtual.Spec.Type = "virtual-1", "12", corev1.ServiceTypeLoadBalancer
+	got, err := host.Allocate(t.Context(), virtual, false)
+	require.NoError(t, err)
+	require.Equal(t, corev1.ServiceTypeLoadBalancer, got.Spec.Type)
+	require.Equal(t, []string{
+		`{"metadata":{"annotations":{"nestling.dev/admission":"12 2026-01-02T03:04:05Z"},"resourceVersion":"LoadBalancer","uid":"uid-1"}}`,
+		`{"metadata":{"annotations":{"nestling.dev/admission":"12 2026-01-02T03:04:05Z"},"resourceVersion":"ClusterIP","uid":"uid-1"},"spec":{"type":"LoadBalancer"}}`,
+	}, patches)
 }
