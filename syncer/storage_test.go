@@ -153,17 +153,17 @@ func requests(size string) func(*corev1.PersistentVolumeClaim) string {
 }
 
 func TestClaimsAreBoundByTheHost(t *testing.T) {
-	x := newStorage(t, "claims", func(*syncer.Options) {})
+	x := newStorage(t, "volumeclaims", func(*syncer.Options) {})
 	x.waitClass()
 	claims := x.virtual.CoreV1().PersistentVolumeClaims(x.name)
 	_, err := claims.Create(t.Context(), claimOf("data", x.class, "1Gi"), metav1.CreateOptions{})
 	require.NoError(t, err)
 	host := x.hostClaim("data", anyClaim)
 	x.virtualClaim("data", phase(corev1.ClaimPending))
-	x.bind(host, "claims-volume")
+	x.bind(host, "volumeclaims-volume")
 	virtual := x.virtualClaim("data", phase(corev1.ClaimBound))
-	require.Equal(t, "claims-volume", virtual.Spec.VolumeName)
-	x.virtualVolume("claims-volume", func(volume *corev1.PersistentVolume) string {
+	require.Equal(t, "volumeclaims-volume", virtual.Spec.VolumeName)
+	x.virtualVolume("volumeclaims-volume", func(volume *corev1.PersistentVolume) string {
 		want := &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: x.name, Name: "data", UID: virtual.UID}
 		return cmp.Diff([]any{want, corev1.VolumeBound, (*corev1.SecretReference)(nil)},
 			[]any{volume.Spec.ClaimRef, volume.Status.Phase, volume.Spec.CSI.NodeStageSecretRef}) + cmp.Diff(0, len(volume.Annotations)-1)
@@ -314,7 +314,7 @@ func TestVolumesOfOthersAreNeverSeen(t *testing.T) {
 
 // Where the host's volumes can't be read, the claim tells.
 func TestVolumesAreMadeOfClaims(t *testing.T) {
-	x := newStorage(t, "made", func(options *syncer.Options) {
+	x := newStorage(t, "madevolumes", func(options *syncer.Options) {
 		options.Kinds = resources.Options{Unreadable: map[string]bool{"persistentvolumes": true, "storageclasses.storage.k8s.io": true}}
 	})
 	_, err := x.virtual.CoreV1().PersistentVolumeClaims(x.name).Create(t.Context(), claimOf("data", x.class, "1Gi"), metav1.CreateOptions{})
