@@ -99,6 +99,13 @@ func (h *Host) NodeNames() []string {
 // NodeAddress is where the node's ports are reached: NodePorts, host ports, 6443 on node 0.
 func (h *Host) NodeAddress(node int) string { return h.layout.address(node) }
 
+// MachineAddress is that of the machine in the nodes' network: pods reach what listens there.
+func (h *Host) MachineAddress() string { return h.layout.rootAddress() }
+
+// ClusterDNS is the nameserver of pods by default. Nobody is there unless a test makes the
+// Service.
+func (h *Host) ClusterDNS() string { return h.layout.clusterDNS() }
+
 // ServiceCIDR holds the ClusterIPs; the machine has a route there, through node 0.
 func (h *Host) ServiceCIDR() string { return h.layout.serviceCIDR() }
 
