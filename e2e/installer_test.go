@@ -46,7 +46,9 @@ type setup struct {
 	words    string
 	flags    []string
 	volume   bool
-	rotateAt float64 // 0 is the default
+	rotateAt float64
+	// identities lets pods run as host ServiceAccounts of their own.
+	identities bool // 0 is the default
 }
 
 func persistent() setup {
@@ -55,6 +57,11 @@ func persistent() setup {
 
 func ephemeral(rotateAt float64) setup {
 	return setup{words: "ephemeral", flags: []string{"--ephemeral"}, rotateAt: rotateAt}
+}
+
+// namespaced has no ClusterRole, and pods with identities of their own.
+func namespaced() setup {
+	return setup{words: "ephemeral, without ClusterRole", flags: []string{"--ephemeral", "--namespaced"}, identities: true}
 }
 
 // install applies the manifests, and reports how long it took from then until
@@ -70,6 +77,9 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 	settings := ""
 	if how.rotateAt > 0 {
 		settings += fmt.Sprintf("sync: {serviceAccountTokens: {rotateAt: %g}}\n", how.rotateAt)
+	}
+	if how.identities {
+		settings += "sync: {serviceAccounts: true}\n"
 	}
 	if i.corp != "" {
 		settings += fmt.Sprintf("dns: {stubDomains: {corp.example: ['%s']}}\n", i.corp)

@@ -30,7 +30,7 @@ const (
 	hostNamespace    = "tenants"
 	tenantA, tenantB = "team-a", "team-b"
 	tenantC          = "team-c" // comes and goes
-	tenantD          = "team-d" // has no ClusterRole
+	tenantD          = "team-d" // has no ClusterRole, and pods with identities of their own
 	// rotateAt makes a token of ten minutes, the shortest that there is, live 12 s.
 	rotateAt = 0.02
 )

@@ -93,12 +93,14 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, err)
 	b, err := installer.install(t.Context(), tenantB, ephemeral(rotateAt))
 	require.NoError(t, err)
+	d, err := installer.install(t.Context(), tenantD, namespaced())
+	require.NoError(t, err)
 	platform, stop, err := cloud.Start(t.Context(), hostConfig)
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	return &stories.World{
 		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
-		A: a, B: b, Rotating: b,
+		A: a, B: b, Rotating: b, Namespaced: d,
 		Cloud: platform,
 		Real:  true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,

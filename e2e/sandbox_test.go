@@ -45,6 +45,7 @@ func TestSandbox(t *testing.T) {
 			if tenant == tenantB {
 				file.Sync.ServiceAccountTokens.RotateAt = rotateAt
 			}
+			file.Sync.ServiceAccounts = tenant == tenantD
 		},
 		Install: func(tenant string, options *deploy.Options) { options.Namespaced = tenant == tenantD },
 		Observe: func(step string, took time.Duration) { t.Logf("%s: %s", step, took.Round(time.Millisecond)) },

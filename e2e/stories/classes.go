@@ -5,20 +5,25 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"nestling.dev/nestling/syncer/naming"
 )
 
-// classes is what pods may have of the host: its order of importance, and its runtimes.
+// classes is what pods may have of the host: its order of importance, its runtimes, and
+// identities that it gives meaning to.
 func classes() []Story {
 	return []Story{
 		{Name: "a priority class of the host counts in the tenant and on the host", Run: hostPriority},
 		{Name: "no pod of a tenant is as important as the host's own", Run: systemPriority},
 		{Name: "a pod that gives way says so in the tenant's words", Run: preemption},
 		{Name: "a runtime class of the host is one of the tenant's", Run: runtimeClass},
+		{Name: "pods run as host ServiceAccounts of their own where the operator lets them", Run: workloadIdentity},
 	}
 }
 
@@ -155,5 +160,51 @@ spec: {runtimeClassName: `+own.Name+`, containers: [{name: main, image: IMAGE}]}
 		}
 		events, listErr := w.A.Client.CoreV1().Events(space).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=nowhere,reason=HostRejected"})
 		return listErr == nil && len(events.Items) > 0, errText(err) + errText(listErr)
+	})
+}
+
+func workloadIdentity(t *testing.T, w *World) {
+	if w.Namespaced == nil {
+		t.Skip("no tenant of this world has identities")
+	}
+	tenant, space := w.Namespaced, namespace(t, w.Namespaced, "identity")
+	_, err := tenant.Client.CoreV1().ServiceAccounts(space).Create(t.Context(), decode[corev1.ServiceAccount](t, w, `
+metadata: {name: uploader, annotations: {stories.example.com/role: up}}
+`), metav1.CreateOptions{})
+	require.NoError(t, err)
+	pod := runPod(t, w, tenant, space, `
+metadata: {name: upload}
+spec: {serviceAccountName: uploader, containers: [{name: main, image: IMAGE}]}
+`)
+	host := hostPodOf(t, w, tenant, pod)
+	require.Equal(t, naming.Host(tenant.Name, space, "uploader"), host.Spec.ServiceAccountName)
+	require.False(t, *host.Spec.AutomountServiceAccountToken)
+	accounts := w.Host.CoreV1().ServiceAccounts(w.HostNamespace)
+	account, err := accounts.Get(t.Context(), host.Spec.ServiceAccountName, metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "up", account.Annotations["stories.example.com/role"])
+	for _, resource := range []string{"pods", "secrets"} {
+		review, err := w.Host.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{
+				User:               "system:serviceaccount:" + w.HostNamespace + ":" + account.Name,
+				ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: w.HostNamespace, Verb: "list", Resource: resource},
+			},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.False(t, review.Status.Allowed, "it has no rights of its own")
+	}
+	// What a tenant calls a ServiceAccount has nothing to do with what the host calls one.
+	_, err = tenant.Client.CoreV1().ServiceAccounts(space).Create(t.Context(),
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: tenant.Name}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	thief := runPod(t, w, tenant, space, `
+metadata: {name: thief}
+spec: {serviceAccountName: `+tenant.Name+`, containers: [{name: main, image: IMAGE}]}
+`)
+	require.NotEqual(t, tenant.Name, hostPodOf(t, w, tenant, thief).Spec.ServiceAccountName)
+	require.NoError(t, tenant.Client.CoreV1().Pods(space).Delete(t.Context(), "upload", metav1.DeleteOptions{}))
+	eventually(t, "the end of an account that no pod runs as", func(ctx context.Context) (bool, string) {
+		_, err := accounts.Get(ctx, account.Name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err), errText(err)
 	})
 }

@@ -24,7 +24,8 @@ type World struct {
 	// Rotating is B: it renews its pods' ServiceAccount tokens after a small part of
 	// their life.
 	Rotating *Tenant
-	// Namespaced has no rights outside the host namespace; nil where there is none such.
+	// Namespaced has no rights outside the host namespace, and its pods run as host
+	// ServiceAccounts of their own; nil where there is none such.
 	Namespaced *Tenant
 
 	// Real says that containers really run. Simulated pods only change their status.

@@ -47,7 +47,7 @@ func newPodText(env resource.Env, virtual *corev1.Pod, hostUID types.UID) *podTe
 	}
 	return &podText{
 		env: env, namespace: virtual.Namespace, names: names, uids: strings.NewReplacer(uids...),
-		hostServiceAccount: hostServiceAccount(env, virtual), serviceAccount: virtual.Spec.ServiceAccountName,
+		hostServiceAccount: env.WorkloadServiceAccount, serviceAccount: virtual.Spec.ServiceAccountName,
 	}
 }
 

@@ -37,10 +37,13 @@ func ServiceAccounts() resource.Kind {
 	}.Erase()
 }
 
-// hostServiceAccount is who a tenant's pod is on the host.
+// hostServiceAccount is who a tenant's pod is on the host. A pod waits for an account of its
+// own; while it is being admitted, and the host is asked whether it would take it, the host
+// knows that account not yet.
 func hostServiceAccount(env resource.Env, virtual *corev1.Pod) string {
-	if env.Policy.ServiceAccounts && virtual.Spec.ServiceAccountName != "" {
-		return naming.Host(env.Tenant, virtual.Namespace, virtual.Spec.ServiceAccountName)
+	own := naming.Host(env.Tenant, virtual.Namespace, virtual.Spec.ServiceAccountName)
+	if env.Policy.ServiceAccounts && env.View.Host("serviceaccounts", own) != nil {
+		return own
 	}
 	return env.WorkloadServiceAccount
 }
