@@ -31,7 +31,7 @@ func TestHost(t *testing.T) {
 	host, err := Start(t.Context(), Options{
 		Dir:        filepath.Join(dir, "h"),
 		Nodes:      3,
-		Namespaces: []string{"nestling", "workloads", "jobs", "streams", "changes", "storage", "outage", "loss"},
+		Namespaces: []string{"nestling", "workloads", "jobs", "streams", "changes", "storage", "usage", "outage", "loss"},
 		Heartbeat:  time.Second,
 		NodeGrace:  5 * time.Second,
 		Logs:       os.Stderr,
@@ -52,6 +52,7 @@ func TestHost(t *testing.T) {
 	t.Run("logs and exec", s.streams)
 	t.Run("a changed pod and an ephemeral container", s.changes)
 	t.Run("claims get volumes", s.storage)
+	t.Run("pods use what they say", s.usage)
 	t.Run("an API that stops for a while", s.outage)
 	t.Run("a node that dies and comes back", s.loss)
 }
