@@ -165,11 +165,27 @@ func revert(before, after map[string]any, path []step) {
 	}
 }
 
-// Paths are the fields that a patch sets or removes, without its precondition and the
+// Change is what a patch says without its preconditions: the same for two patches that
+// want the same of an object.
+func Change(patch []byte) []byte {
+	var content map[string]any
+	if err := json.Unmarshal(patch, &content); err != nil {
+		return patch
+	}
+	unstructured.RemoveNestedField(content, "metadata", "uid")
+	unstructured.RemoveNestedField(content, "metadata", "resourceVersion")
+	out, err := json.Marshal(content)
+	if err != nil {
+		return patch
+	}
+	return out
+}
+
+// Paths are the fields that a patch sets or removes, without its preconditions and the
 // directions of a strategic merge, sorted.
 func Paths(patch []byte) []string {
 	var content map[string]any
-	if err := json.Unmarshal(patch, &content); err != nil {
+	if err := json.Unmarshal(Change(patch), &content); err != nil {
 		return nil
 	}
 	var out []string
@@ -182,7 +198,7 @@ func collect(value any, path string, out *[]string) {
 	switch value := value.(type) {
 	case map[string]any:
 		for name, below := range value {
-			if strings.HasPrefix(name, "$") || path == "metadata" && name == "uid" {
+			if strings.HasPrefix(name, "$") {
 				continue
 			}
 			if path == "" {

@@ -81,4 +81,5 @@ func TestPaths(t *testing.T) {
 	patch := `{"metadata":{"uid":"u","labels":{"a":null}},"spec":{"$setElementOrder/ports":[{"port":1}],"ports":[{"port":1,"appProtocol":"x"}],"list":["a","b"],"gone":null}}`
 	require.Equal(t, []string{"metadata.labels.a", "spec.gone", "spec.list", "spec.ports[].appProtocol", "spec.ports[].port"}, Paths([]byte(patch)))
 	require.Empty(t, Paths([]byte(`no JSON`)))
+	require.Equal(t, Change([]byte(`{"metadata":{"uid":"u","resourceVersion":"7"},"data":{"a":"b"}}`)), Change([]byte(`{"data":{"a":"b"},"metadata":{"uid":"u"}}`)))
 }

@@ -41,7 +41,8 @@ func (e *Engine) patch(ctx context.Context, kind *syncedKind, virtual resource.O
 		return false, err
 	}
 	key := string(action.Side) + "/" + action.Subresource + "/" + string(action.Live.GetUID())
-	if kind.futile.Is(key, patch, e.options.Now()) {
+	change := apply.Change(patch)
+	if kind.futile.Is(key, change, e.options.Now()) {
 		return false, nil
 	}
 	if action.Side == plan.Host {
@@ -50,7 +51,7 @@ func (e *Engine) patch(ctx context.Context, kind *syncedKind, virtual resource.O
 			return true, err
 		}
 		if sameButCounters(after, action.Live) {
-			kind.futile.Note(key, patch, e.options.Now())
+			kind.futile.Note(key, change, e.options.Now())
 			e.tell(kind, virtual, ReasonHostLacksField, "the host cluster takes but does not keep: ", apply.Paths(patch))
 		}
 		return true, nil
@@ -59,7 +60,7 @@ func (e *Engine) patch(ctx context.Context, kind *syncedKind, virtual resource.O
 	if action.Subresource != "status" || !apierrors.IsInvalid(err) {
 		return true, err
 	}
-	return true, e.patchWhatIsTaken(ctx, kind, key, patch, action, err)
+	return true, e.patchWhatIsTaken(ctx, kind, key, change, action, err)
 }
 
 // sameButCounters compares what two states of an object say. That it was written at all
@@ -80,7 +81,7 @@ func sameButCounters(a, b resource.Object) bool {
 
 // patchWhatIsTaken writes a status without what the virtual API refuses of it: a value
 // that a newer host knows must not keep everything else from the tenant.
-func (e *Engine) patchWhatIsTaken(ctx context.Context, kind *syncedKind, key string, patch []byte, action plan.Action, refusal error) error {
+func (e *Engine) patchWhatIsTaken(ctx context.Context, kind *syncedKind, key string, change []byte, action plan.Action, refusal error) error {
 	want, refused := action.Want, []string{}
 	for attempt := range reductions {
 		paths := refusedPaths(refusal)
@@ -94,7 +95,7 @@ func (e *Engine) patchWhatIsTaken(ctx context.Context, kind *syncedKind, key str
 			return err
 		}
 		if rest == nil { // all the rest is there already
-			kind.futile.Note(key, patch, e.options.Now())
+			kind.futile.Note(key, change, e.options.Now())
 			break
 		}
 		refusal = kind.virtual.patch(ctx, action.Live, action.Subresource, rest, nil)
