@@ -12,6 +12,7 @@ import (
 	"nestling.dev/nestling/e2e/bench"
 	"nestling.dev/nestling/e2e/image"
 	"nestling.dev/nestling/e2e/node"
+	"nestling.dev/nestling/e2e/stories"
 )
 
 // TestBenchRealNode measures fresh tenants on a real node: from apply to the first
@@ -38,9 +39,11 @@ func TestBenchRealNode(t *testing.T) {
 		host: host, client: client, binary: binary, dir: t.TempDir(),
 		report: func(line string) { bench.Report(t, "real node: %s", line) },
 	}
+	tenants := map[string]*stories.Tenant{}
 	for _, name := range []string{"first", "second", "third"} {
 		tenant, err := installer.install(t.Context(), name, ephemeral(0))
 		require.NoError(t, err)
+		tenants[name] = tenant
 		starts, err := bench.StartTimes(t.Context(), tenant.Client)
 		require.NoError(t, err)
 		bench.Report(t, "real node: start of %s by component: %s", name, starts)
@@ -55,4 +58,5 @@ func TestBenchRealNode(t *testing.T) {
 		require.NoError(t, err)
 		bench.Report(t, "real node: %s, idle for %s: %s", name, bench.Idle(t), used)
 	}
+	benchNames(t, client, tenants["first"])
 }

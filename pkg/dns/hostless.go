@@ -62,6 +62,8 @@ func names(record dns.RR) []string {
 		out = append(out, r.Ns, r.Mbox)
 	case *dns.NAPTR:
 		out = append(out, r.Replacement)
+	case *dns.NSEC:
+		out = append(out, r.NextDomain)
 	}
 	return out
 }
