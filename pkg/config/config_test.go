@@ -111,6 +111,8 @@ func TestBadValuesNameTheField(t *testing.T) {
 		"a range that is an address":     {func(c *Config) { c.Host.ServiceCIDR = "10.0.0.1" }, `host.serviceCIDR: "10.0.0.1" is not a range such as 10.96.0.0/12`},
 		"an unknown mirror":              {func(c *Config) { c.Nodes.Mirror = "some" }, `nodes.mirror: "some" is not one of auto, all, used`},
 		"a token that is never rotated":  {func(c *Config) { c.Sync.ServiceAccountTokens.RotateAt = 1 }, `sync.serviceAccountTokens.rotateAt: 1 is not above 0 and at most 0.95`},
+		"an unknown way with classes":    {func(c *Config) { c.Sync.PriorityClasses.Unavailable = "ignore" }, `sync.priorityClasses.unavailable: "ignore" is not one of drop, reject`},
+		"a selector of runtimes":         {func(c *Config) { c.Sync.RuntimeClasses.Selector = "a b" }, `sync.runtimeClasses.selector: "a b" is not a label selector such as tenants=yes: unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt`},
 		"a nameserver by its name":       {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53", "dns.example"} }, `dns.upstream[1]: "dns.example" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
 		"a nameserver at port 0":         {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53:0"} }, `dns.upstream[0]: "10.0.0.53:0" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
 		"a stub domain of nobody":        {func(c *Config) { c.DNS.StubDomains = map[string][]string{"corp.example": nil} }, `dns.stubDomains[corp.example]: has no nameservers`},
