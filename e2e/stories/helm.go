@@ -41,7 +41,7 @@ type release struct {
 	space  string
 	name   string
 	home   string // of helm
-	values []string
+	values []byte
 }
 
 // helm is helm as the tenant's user runs it.
@@ -52,6 +52,7 @@ func (r *release) helm(t *testing.T, args ...string) string {
 	for _, kind := range []string{"CACHE", "CONFIG", "DATA"} {
 		command.Env = append(command.Env, "HELM_"+kind+"_HOME="+filepath.Join(r.home, strings.ToLower(kind)))
 	}
+	command.Stdin = bytes.NewReader(r.values) // where --values - says so
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
 	err := command.Run()
@@ -73,9 +74,9 @@ func (r *release) state(t *testing.T) string {
 	return out.String()
 }
 
-// waiting are the flags of every command that changes the release.
+// waiting are the flags of commands that take values.
 func (r *release) waiting(more ...string) []string {
-	return append(append([]string{"--wait", "--timeout", (2 * patience).String()}, r.values...), more...)
+	return append([]string{"--wait", "--timeout", (2 * patience).String(), "--values", "-"}, more...)
 }
 
 // box runs the application's client in the worker, which may talk to the servers.
@@ -108,13 +109,11 @@ func chart(t *testing.T, w *World) {
 	space := namespace(t, w.A, "chart")
 	host := space + ".example.org"
 	certificate, key := keyPair(t, host)
-	values := filepath.Join(t.TempDir(), "values.yaml")
-	content, err := json.Marshal(map[string]any{"ingress": map[string]any{
+	values, err := json.Marshal(map[string]any{"ingress": map[string]any{
 		"host": host, "className": cloud.Class, "tls": map[string]any{"certificate": string(certificate), "key": string(key)},
 	}})
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(values, content, 0o600))
-	r := &release{w: w, tenant: w.A, space: space, name: "mq", home: t.TempDir(), values: []string{"--values", values}}
+	r := &release{w: w, tenant: w.A, space: space, name: "mq", home: t.TempDir(), values: values}
 
 	begin := time.Now()
 	r.helm(t, append([]string{"install", r.name, w.Application.Chart}, r.waiting()...)...)
