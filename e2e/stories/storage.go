@@ -27,6 +27,7 @@ func storage() []Story {
 	return append([]Story{
 		{Name: "a StatefulSet's claims bind where its pods go, and keep their data", Run: statefulData},
 		{Name: "a claim grows while its pod runs", Run: growingClaim},
+		{Name: "a claim gets other attributes while it is bound", Real: true, Run: modifiedClaim},
 		{Name: "a claim is a copy of another", Run: clonedClaim},
 		{Name: "a snapshot is taken and restored", Real: true, Run: restoredSnapshot},
 		{Name: "a generic ephemeral volume lives as long as its pod", Run: ephemeralVolume},
@@ -116,6 +117,32 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
 	_, err = w.A.Client.CoreV1().PersistentVolumeClaims(space).Patch(t.Context(), "data", types.StrategicMergePatchType,
 		[]byte(`{"spec":{"resources":{"requests":{"storage":"1Mi"}}}}`), metav1.PatchOptions{})
 	require.True(t, apierrors.IsInvalid(err), "a volume never shrinks: %v", err)
+}
+
+func modifiedClaim(t *testing.T, w *World) {
+	space := namespace(t, w.A, "attributes")
+	createClaim(t, w, w.A, space, `
+metadata: {name: data}
+spec: {volumeAttributesClassName: silver, storageClassName: immediate, accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
+`)
+	claim := waitClaim(t, w.A, space, "data", corev1.ClaimBound)
+	defer forgetVolume(t, w, claim.Spec.VolumeName)
+	waitAttributes := func(class string) {
+		t.Helper()
+		eventually(t, "attributes "+class, func(ctx context.Context) (bool, string) {
+			found, err := w.A.Client.CoreV1().PersistentVolumeClaims(space).Get(ctx, "data", metav1.GetOptions{})
+			if err != nil {
+				return false, err.Error()
+			}
+			current, volume := found.Status.CurrentVolumeAttributesClassName, getVolume(t, w.A, claim.Spec.VolumeName)
+			return current != nil && *current == class && volume.Spec.VolumeAttributesClassName != nil && *volume.Spec.VolumeAttributesClassName == class, asJSON(found.Status)
+		})
+	}
+	waitAttributes("silver")
+	_, err := w.A.Client.CoreV1().PersistentVolumeClaims(space).Patch(t.Context(), "data", types.StrategicMergePatchType,
+		[]byte(`{"spec":{"volumeAttributesClassName":"gold"}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	waitAttributes("gold")
 }
 
 func clonedClaim(t *testing.T, w *World) {

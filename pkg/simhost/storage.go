@@ -2,6 +2,7 @@ package simhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,6 +52,10 @@ type provisioner struct {
 	nodes   cache.SharedIndexInformer
 	queue   workqueue.TypedRateLimitingInterface[storageKey]
 }
+
+// errNoOriginal is what a claim gets that is a copy of nothing, until there is something:
+// its author's business, and not worth a line in the log.
+var errNoOriginal = errors.New("what the claim is a copy of is not there")
 
 // storageKey is a claim, or a volume, whose namespace is empty.
 type storageKey struct{ namespace, name string }
@@ -116,7 +121,7 @@ func (p *provisioner) next(ctx context.Context) bool {
 		p.queue.Forget(key)
 		return true
 	}
-	if !apierrors.IsConflict(err) {
+	if !apierrors.IsConflict(err) && !errors.Is(err, errNoOriginal) {
 		klog.FromContext(ctx).Error(err, "Simulated storage will try again", "namespace", key.namespace, "name", key.name)
 	}
 	p.queue.AddRateLimited(key)
@@ -167,7 +172,7 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if source := claim.Spec.DataSource; source != nil {
 		original, ok := find[corev1.PersistentVolumeClaim](p.claims, storageKey{claim.Namespace, source.Name})
 		if source.Kind != "PersistentVolumeClaim" || !ok || original.Status.Phase != corev1.ClaimBound {
-			return fmt.Errorf("claim %s/%s is a copy of %s %s, which is not there", claim.Namespace, claim.Name, source.Kind, source.Name)
+			return errNoOriginal
 		}
 	}
 	name := "pvc-" + string(claim.UID)

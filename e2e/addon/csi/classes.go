@@ -37,6 +37,18 @@ parameters:
   csi.storage.k8s.io/node-publish-secret-name: SECRET
   csi.storage.k8s.io/node-publish-secret-namespace: kube-system
 ---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: {name: silver}
+driverName: DRIVER
+parameters: {speed: "1"}
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: {name: gold}
+driverName: DRIVER
+parameters: {speed: "2"}
+---
 apiVersion: snapshot.storage.k8s.io/v1
 kind: VolumeSnapshotClass
 metadata:

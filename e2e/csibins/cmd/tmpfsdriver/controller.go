@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -19,6 +20,7 @@ func (d *driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCa
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
 		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
 		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+		csi.ControllerServiceCapability_RPC_MODIFY_VOLUME,
 	} {
 		out.Capabilities = append(out.Capabilities, &csi.ControllerServiceCapability{
 			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: kind}},
@@ -75,10 +77,12 @@ func (d *driver) deleteVolume(id string) error {
 	if err := unmount(d.volume(id)); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(d.volume(id) + sizeFile); err != nil {
-		return err
+	for _, path := range []string{sizeFile, attributesFile, ""} {
+		if err := os.RemoveAll(d.volume(id) + path); err != nil {
+			return err
+		}
 	}
-	return os.RemoveAll(d.volume(id))
+	return nil
 }
 
 func (d *driver) DeleteVolume(_ context.Context, request *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
@@ -103,6 +107,15 @@ func (d *driver) ControllerExpandVolume(_ context.Context, request *csi.Controll
 		return nil, status.Errorf(codes.NotFound, "no volume %s", request.GetVolumeId())
 	}
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: request.GetCapacityRange().GetRequiredBytes(), NodeExpansionRequired: true}, nil
+}
+
+// ControllerModifyVolume notes attributes, since a tmpfs has none.
+func (d *driver) ControllerModifyVolume(_ context.Context, request *csi.ControllerModifyVolumeRequest) (*csi.ControllerModifyVolumeResponse, error) {
+	text, err := json.Marshal(request.GetMutableParameters())
+	if err != nil {
+		return nil, failed(err)
+	}
+	return &csi.ControllerModifyVolumeResponse{}, failed(os.WriteFile(d.volume(request.GetVolumeId())+attributesFile, text, 0o600))
 }
 
 func (d *driver) CreateSnapshot(_ context.Context, request *csi.CreateSnapshotRequest) (*csi.CreateSnapshotResponse, error) {

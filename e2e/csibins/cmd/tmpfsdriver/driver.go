@@ -24,6 +24,8 @@ const (
 	snapshotsDir = "snapshots"
 	// sizeFile beside a volume or a snapshot holds its bytes.
 	sizeFile = ".size"
+	// attributesFile beside a volume holds what it was modified to.
+	attributesFile = ".attributes"
 	// sourceFile beside a snapshot holds the volume that it is of.
 	sourceFile = ".source"
 
