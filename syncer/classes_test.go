@@ -98,6 +98,36 @@ func TestClassesMirrorTheHosts(t *testing.T) {
 			[]any{host.Spec.PriorityClassName, host.Spec.Priority, host.Spec.PreemptionPolicy, host.Spec.Overhead, host.Spec.NodeSelector}), nil
 	})
 
+	// The API has one default. The tenant's own, made while the host had none, stays; when it
+	// goes, the host's is the default again.
+	setDefault := func(to bool) {
+		t.Helper()
+		class, err := x.host.SchedulingV1().PriorityClasses().Get(ctx, "paying", metav1.GetOptions{})
+		require.NoError(t, err)
+		class.GlobalDefault = to
+		_, err = x.host.SchedulingV1().PriorityClasses().Update(ctx, class, metav1.UpdateOptions{})
+		require.NoError(t, err)
+	}
+	paying := schedulingv1.PriorityClass{Value: 1000, PreemptionPolicy: new(corev1.PreemptNever)}
+	setDefault(false)
+	x.eventually("no default", priority(paying))
+	own := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "own"}, Value: 5, GlobalDefault: true}
+	x.eventually("a default of the tenant's own", func() (string, error) {
+		_, err := x.virtual.SchedulingV1().PriorityClasses().Create(ctx, own, metav1.CreateOptions{})
+		return "", err // the API server's own cache may be behind
+	})
+	setDefault(true)
+	require.NoError(t, x.virtual.SchedulingV1().PriorityClasses().Delete(ctx, "own", metav1.DeleteOptions{}))
+	paying.GlobalDefault = true
+	x.eventually("the host's default", priority(paying))
+
+	// A mirror that the tenant deletes comes back.
+	require.NoError(t, x.virtual.NodeV1().RuntimeClasses().Delete(ctx, "sandboxed", metav1.DeleteOptions{}))
+	x.eventually("the runtime class again", func() (string, error) {
+		_, err := x.virtual.NodeV1().RuntimeClasses().Get(ctx, "sandboxed", metav1.GetOptions{})
+		return "", err
+	})
+
 	// What can't change is made anew; what the host has no more goes.
 	require.NoError(t, x.host.SchedulingV1().PriorityClasses().Delete(ctx, "paying", metav1.DeleteOptions{}))
 	_, err = x.host.SchedulingV1().PriorityClasses().Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: labelled("paying"), Value: 7}, metav1.CreateOptions{})

@@ -75,10 +75,16 @@ func (e *Engine) virtualChanged(kind *syncedKind, object resource.Object, refs [
 	switch {
 	case kind.Direction == resource.ToHost:
 		kind.queue.Add(key)
-	case kind.Direction == resource.FromHost && kind.virtualInformer != nil && object.GetAnnotations()[resource.AnnotationMirror] != "":
+	case kind.Direction == resource.FromHost && kind.virtualInformer != nil:
 		// A mirror has its host object's key unless the kind says otherwise, and such
-		// kinds have no virtual informer.
+		// kinds have no virtual informer. One that is the tenant's own may have left its
+		// name to a mirror.
 		kind.queue.Add(key)
+		if kind.Yields && object.GetAnnotations()[resource.AnnotationMirror] == "" && kind.hostInformer != nil {
+			for _, host := range kind.hostInformer.GetStore().List() {
+				kind.queue.Add(resource.KeyOf(host.(resource.Object)))
+			}
+		}
 	}
 	e.wakeReferrers(kind, key)
 }

@@ -18,6 +18,7 @@ type Kind struct {
 	Unsynced   bool
 	HasStatus  bool
 	Atomic     bool
+	Yields     bool
 	Optional   bool
 	Custom     bool // objects have no Go type here: fields are read by path, and travel as JSON
 	Outlives   bool
@@ -51,7 +52,7 @@ func (s Spec[T]) Erase() Kind {
 	_, custom := any(none).(*unstructured.Unstructured)
 	kind := Kind{
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
-		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic,
+		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic, Yields: s.Yields,
 		Optional: s.Optional, Outlives: s.Outlives, Finalizers: s.Finalizers, Everywhere: s.Everywhere, Custom: custom, About: s.About, Sources: s.Sources,
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },

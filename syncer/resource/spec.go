@@ -108,6 +108,9 @@ type Spec[T Object] struct {
 	Everywhere string
 	// Unsynced (FromHost only) leaves the virtual side without a cache: it is read when needed.
 	Unsynced bool
+	// Yields (FromHost only) says that mirrors yield something to objects of the tenant's
+	// own, such as being the default: all are looked at again when one of these changes.
+	Yields bool
 	// NoStatus kinds have no status subresource.
 	NoStatus bool
 	// Atomic kinds have lists that repeat the key by which a strategic merge tells their

@@ -16,6 +16,7 @@ func IngressClasses() resource.Kind {
 		Direction: resource.FromHost,
 		Optional:  true,
 		NoStatus:  true,
+		Yields:    true, // as default
 		About: resource.About{
 			Virtual: "the tenant's own classes: Ingresses that name one stay here",
 			Host:    "everything; yields as default to one of the tenant's own",

@@ -22,6 +22,7 @@ func PriorityClasses() resource.Kind {
 		Direction: resource.FromHost,
 		Optional:  true,
 		NoStatus:  true,
+		Yields:    true, // as global default
 		About: resource.About{
 			Virtual: "the tenant's own classes, which stay here: pods that name one run on the host without",
 			Host:    "everything; yields as global default to one of the tenant's own",
