@@ -21,7 +21,7 @@ import (
 
 // records are the caches that the kubernetes plugin answers from: of Services, EndpointSlices,
 // Namespaces and, so that no pod is invented, Pods. Of each object they keep what a record
-// needs, in CoreDNS's own trimmed types; a pod takes some 300 bytes.
+// needs, in CoreDNS's own trimmed types; a pod takes half a kilobyte.
 //
 // It stands in for CoreDNS's own controller, whose goroutines nobody waits for.
 type records struct {
