@@ -20,6 +20,10 @@ import (
 // server can call their webhooks, as on clusters whose control plane is not on the pods'
 // network. ipBlocks are left as they are: whether they hold for addresses of pods and
 // Services is the host's network's to say, as on any cluster.
+//
+// Policies add up. A tenant's policy can allow its own pods what a NetworkPolicy of the
+// operator's in the same namespace does not: what must hold against tenants belongs into
+// policies of the whole cluster (AdminNetworkPolicy, or those of the host's network).
 func NetworkPolicies() resource.Kind {
 	return resource.Spec[*networkingv1.NetworkPolicy]{
 		Resource:   networkingv1.SchemeGroupVersion.WithResource("networkpolicies"),
