@@ -76,7 +76,9 @@ func budget(t *testing.T, w *World) {
 	// but may not have been counted yet; so each side is asked while it knows.
 	for side, evictAt := range map[string]func(name string) error{
 		"tenant": func(name string) error { return evict(t.Context(), w.A.Client, space, name) },
-		"host":   func(name string) error { return evict(t.Context(), w.Host, w.HostNamespace, naming.Host(w.A.Name, space, name)) },
+		"host": func(name string) error {
+			return evict(t.Context(), w.Host, w.HostNamespace, naming.Host(w.A.Name, space, name))
+		},
 	} {
 		pods := podsOf(t, w.A, space, "app=web")
 		require.Len(t, pods, 3)
@@ -141,7 +143,9 @@ func drains(t *testing.T, w *World) {
 	command := kubectlCommand(ctx, w, &host, w.HostNamespace, "drain", node, "--timeout=10s", "--disable-eviction=false",
 		"--pod-selector=app=web,nestling.dev/tenant="+w.A.Name+",nestling.dev/namespace="+space)
 	out, err := command.CombinedOutput()
-	t.Cleanup(func() { _ = kubectlCommand(context.WithoutCancel(t.Context()), w, &host, w.HostNamespace, "uncordon", node).Run() })
+	t.Cleanup(func() {
+		_ = kubectlCommand(context.WithoutCancel(t.Context()), w, &host, w.HostNamespace, "uncordon", node).Run()
+	})
 	require.Error(t, err, "it can't have drained them all: %s", out)
 	require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
 	running := 0
