@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/e2e/addon/cloud"
+	"nestling.dev/nestling/e2e/addon/enforcer"
 	"nestling.dev/nestling/e2e/addon/metricsserver"
 	"nestling.dev/nestling/e2e/application"
 	"nestling.dev/nestling/e2e/image"
@@ -46,6 +49,20 @@ func TestRealNode(t *testing.T) {
 	})
 	startStorage(t, root, host) // and stopped after the tenants have left
 	stories.Run(t, realWorld(t, root, binary, host, volumes))
+}
+
+// restoreOn feeds rules to iptables on every node.
+func restoreOn(host *node.Host) func(ctx context.Context, input string) error {
+	return func(ctx context.Context, input string) error {
+		for i := range host.NodeNames() {
+			command := host.Command(ctx, i, "iptables-restore", "--noflush")
+			command.Stdin = strings.NewReader(input)
+			if out, err := command.CombinedOutput(); err != nil {
+				return fmt.Errorf("iptables-restore: %w: %s", err, out)
+			}
+		}
+		return nil
+	}
 }
 
 func realWorld(t *testing.T, root, binary string, host *node.Host, volumes string) *stories.World {
@@ -98,11 +115,14 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	platform, stop, err := cloud.Start(t.Context(), hostConfig)
 	require.NoError(t, err)
 	t.Cleanup(stop)
+	stop, err = enforcer.Start(t.Context(), enforcer.Options{Host: hostConfig, Restore: restoreOn(host)})
+	require.NoError(t, err)
+	t.Cleanup(stop)
 	return &stories.World{
 		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
 		A: a, B: b, Rotating: b, Namespaced: d,
-		Cloud: platform,
-		Real:  true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
+		Cloud: platform, Enforces: true,
+		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,
 		DialFrom:    dialFrom,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,

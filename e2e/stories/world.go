@@ -34,6 +34,8 @@ type World struct {
 	Image string
 	// Cloud is the host's platform: load balancers and Ingresses.
 	Cloud *cloud.Cloud
+	// Enforces says that NetworkPolicies of the host hold.
+	Enforces bool
 	// Kubectl is the program; empty where there is none.
 	Kubectl string
 
