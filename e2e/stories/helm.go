@@ -132,6 +132,8 @@ func chart(t *testing.T, w *World) {
 		return strings.Contains(answer, `"ok"`), answer + errText(err)
 	})
 
+	r.requirePolicy(t)
+
 	// A rolling upgrade, while somebody publishes.
 	published := make(chan error, 1)
 	go func() {
@@ -246,6 +248,23 @@ func (r *release) requireClustered(t *testing.T) {
 		}
 		return info.Cluster.Leader != "" && current == 2, out
 	})
+}
+
+// requirePolicy wants the servers to be in reach of those pods that the chart's network
+// policy means, and of no others.
+func (r *release) requirePolicy(t *testing.T) {
+	t.Helper()
+	if !r.w.Enforces {
+		return
+	}
+	for name, labels := range map[string]string{"guest": `{nats-client: "true"}`, "stranger": "{}"} {
+		pod := runPod(t, r.w, r.tenant, r.space, "{metadata: {name: "+name+", labels: "+labels+"}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE}]}}")
+		eventually(t, "what the policy says about the "+name, func(ctx context.Context) (bool, string) {
+			out, err := tryShell(ctx, r.tenant, pod, "", "agnhost connect --timeout=2s "+r.name+":4222")
+			return (err == nil) == (name == "guest"), out + errText(err)
+		})
+		require.NoError(t, r.tenant.Client.CoreV1().Pods(r.space).Delete(t.Context(), name, metav1.DeleteOptions{}))
+	}
 }
 
 func numbered(prefix string, count int) []string {

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
@@ -20,6 +21,7 @@ import (
 func usage() []Story {
 	return []Story{
 		{Name: "kubectl top shows what pods and nodes use", Run: top},
+		{Name: "without the right to see what nodes use the reason is told", Run: topWithoutRight},
 		{Name: "an autoscaler adds replicas under load, and takes them away after it", Run: autoscaler},
 	}
 }
@@ -106,6 +108,23 @@ func top(t *testing.T, w *World) {
 	require.Regexp(t, `burner +main +\d+m +\d+Mi *\nburner +side +\d+m +\d+Mi *\n`, kubectl(t, w, w.A, space, "top", "pod", "burner", "--containers"))
 	require.Regexp(t, space+` +burner +\d+m`, kubectl(t, w, w.A, space, "top", "pods", "--all-namespaces", "--sort-by=cpu"))
 	require.Regexp(t, names[0]+` +\d+m +\d+% +\d+Mi +\d+%`, kubectl(t, w, w.A, space, "top", "nodes"))
+}
+
+func topWithoutRight(t *testing.T, w *World) {
+	if w.Namespaced == nil {
+		t.Skip("this world has no tenant without a ClusterRole")
+	}
+	client := metricsClient(t, w.Namespaced).MetricsV1beta1()
+	_, err := client.NodeMetricses().List(t.Context(), metav1.ListOptions{})
+	require.True(t, apierrors.IsServiceUnavailable(err), err)
+	require.ErrorContains(t, err, "may not list nodes.metrics.k8s.io on the host cluster; whoever runs it must grant that")
+	eventually(t, "pods, which its Role lets it see", func(ctx context.Context) (bool, string) {
+		_, err := client.PodMetricses("").List(ctx, metav1.ListOptions{})
+		return err == nil, errText(err)
+	})
+	if w.Kubectl != "" {
+		require.Equal(t, "No resources found in default namespace.\n", kubectl(t, w, w.Namespaced, "default", "get", "cronjobs"), "nothing else is disturbed")
+	}
 }
 
 // cpuOf a container, in thousandths of a core.
