@@ -35,7 +35,9 @@ func Decide(env resource.Env, kind resource.Kind, virtual, host resource.Object)
 		if virtual == nil || !kind.Select(env, virtual) {
 			return Plan{}
 		}
-		return NameTaken()
+		if !kind.Adopts(env, host) {
+			return NameTaken()
+		}
 	}
 	switch {
 	case virtual == nil && host == nil:

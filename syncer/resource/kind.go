@@ -33,6 +33,7 @@ type Kind struct {
 	Wait         func(env Env, virtual Object) string
 	ToHost       func(env Env, virtual Object) (Object, error)
 	MergeHost    func(env Env, desired, live Object) Object
+	Adopts       func(env Env, host Object) bool
 	Notice       func(env Env, virtual Object) *Rejection
 	Replace      func(desired, live Object) bool
 	HostParts    func(live, want Object) []Part[Object]
@@ -60,6 +61,7 @@ func (s Spec[T]) Erase() Kind {
 		Wait:         func(Env, Object) string { return "" },
 		ToHost:       func(Env, Object) (Object, error) { return nil, nil },
 		MergeHost:    func(_ Env, _, live Object) Object { return live },
+		Adopts:       func(Env, Object) bool { return false },
 		Notice:       func(Env, Object) *Rejection { return nil },
 		Replace:      func(_, _ Object) bool { return false },
 		HostParts:    func(_, want Object) []Part[Object] { return []Part[Object]{{Want: want}} },
@@ -90,6 +92,9 @@ func (s Spec[T]) Erase() Kind {
 		kind.MergeHost = func(env Env, desired, live Object) Object {
 			return s.MergeHost(env, desired.(T), live.(T))
 		}
+	}
+	if s.Adopts != nil {
+		kind.Adopts = func(env Env, host Object) bool { return s.Adopts(env, host.(T)) }
 	}
 	if s.Notice != nil {
 		kind.Notice = func(env Env, virtual Object) *Rejection { return s.Notice(env, virtual.(T)) }

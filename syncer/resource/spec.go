@@ -54,6 +54,9 @@ type Spec[T Object] struct {
 	// annotations of ours in live still tell what was written last. Nil: live is left as
 	// it is.
 	MergeHost func(env Env, desired, live T) T
+	// Adopts reports whether a host object that does not carry our marks is ours to take over
+	// all the same: the host has made it for an object of ours. Nil: none is.
+	Adopts func(env Env, host T) bool
 	// Notice is what of the virtual object its translation leaves out, in words for its user,
 	// who is told when the host object is written; nil: nothing. Nil: never any.
 	Notice func(env Env, virtual T) *Rejection

@@ -41,6 +41,11 @@ func Endpoints() resource.Kind {
 			return !election && service != nil && len(service.Spec.Selector) == 0
 		},
 		ToHost: endpointsToHost,
+		// Those that the host's controller has left behind when the Service lost its selector.
+		Adopts: func(env resource.Env, host *corev1.Endpoints) bool {
+			service := env.View.Host("services", host.Name)
+			return service != nil && resource.IsOurs(env, "Service", service) && host.Annotations[resource.AnnotationIdentity] == ""
+		},
 		Notice: func(env resource.Env, virtual *corev1.Endpoints) *resource.Rejection {
 			var addresses []string
 			for _, subset := range virtual.Subsets {
