@@ -23,6 +23,7 @@ import (
 func operatorStories() []Story {
 	return []Story{
 		{Name: "a tenant serves what its host serves", Run: parity},
+		{Name: "a tenant signs a certificate that its administrator approves", Run: signing},
 		{Name: "operators run in a tenant unchanged", Real: true, Run: unchangedOperators},
 	}
 }
