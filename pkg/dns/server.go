@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -16,10 +14,6 @@ import (
 )
 
 const (
-	// anyPortTries is how often a port that is free for TCP may turn out not to be for UDP.
-	anyPortTries = 20
-	// maxConnections of clients by TCP at once; those above wait.
-	maxConnections = 1000
 	// syncInterval is how often it is looked whether the caches are filled, while starting.
 	syncInterval = 10 * time.Millisecond
 )
@@ -60,13 +54,11 @@ func (s *Server) Address() string {
 // Run answers queries until ctx ends. ready is called when it knows all that the tenant's
 // API does: a query that comes earlier waits in the socket.
 func (s *Server) Run(ctx context.Context, ready func()) error {
-	stream, packets, err := s.listen(ctx)
+	sockets, err := openSockets(ctx, s.opts.BindAddress, s.opts.Port)
 	if err != nil {
 		return err
 	}
-	stream = limited(stream, maxConnections)
-	defer stream.Close()
-	defer packets.Close()
+	defer sockets.close()
 	records, err := newRecords(s.opts.Virtual)
 	if err != nil {
 		return err
@@ -76,7 +68,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer zones.close()
-	server, err := dnsserver.NewServer("dns://"+stream.Addr().String(), zones.configs)
+	servers, err := newServers(sockets, zones)
 	if err != nil {
 		return err
 	}
@@ -87,7 +79,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	defer group.Wait()
 	defer stop() // before the wait
 	if s.opts.Service != nil {
-		keeper := newKeeper(records.virtual, *s.opts.Service, stream.Addr().(*net.TCPAddr).Port)
+		keeper := newKeeper(records.virtual, *s.opts.Service, sockets.address().Port)
 		records.changedService = keeper.changed
 		group.Go(func() { keeper.run(running) })
 	}
@@ -97,10 +89,12 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 
-	ended := make(chan error, 2)
-	group.Go(func() { ended <- server.Serve(stream) })
-	group.Go(func() { ended <- server.ServePacket(packets) })
-	s.address.Store(stream.Addr().(*net.TCPAddr))
+	ended := make(chan error, 1+len(sockets.packets))
+	group.Go(func() { ended <- servers[0].Serve(sockets.stream) })
+	for i, packets := range sockets.packets {
+		group.Go(func() { ended <- servers[i].ServePacket(packets) })
+	}
+	s.address.Store(sockets.address())
 	ready()
 	select {
 	case err = <-ended:
@@ -108,40 +102,28 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 		err = nil
 	}
-	// Stop has nothing to stop where serving has not begun yet; then closing does it.
-	stopped := server.Stop()
-	_, _ = stream.Close(), packets.Close()
-	if err == nil && stopped != nil {
-		return fmt.Errorf("stop: %w", stopped)
+	for _, server := range servers {
+		if stopped := server.Stop(); stopped != nil && err == nil {
+			err = fmt.Errorf("stop: %w", stopped)
+		}
 	}
+	// Stop has nothing to stop where serving has not begun yet; this does it.
+	sockets.close()
 	return err
 }
 
-// listen opens the port for both protocols.
-func (s *Server) listen(ctx context.Context) (net.Listener, net.PacketConn, error) {
-	var config net.ListenConfig
-	for try := 1; ; try++ {
-		address := net.JoinHostPort(s.opts.BindAddress.String(), strconv.Itoa(s.opts.Port))
-		stream, err := config.Listen(ctx, "tcp", address)
+// newServers makes one of CoreDNS's servers for each socket of packets, since it has one
+// at most. They share the chains of handlers.
+func newServers(sockets *sockets, zones *zones) ([]*dnsserver.Server, error) {
+	var out []*dnsserver.Server
+	for range sockets.packets {
+		server, err := dnsserver.NewServer("dns://"+sockets.address().String(), zones.configs)
 		if err != nil {
-			return nil, nil, listenError(address, err)
+			return nil, err
 		}
-		packets, err := config.ListenPacket(ctx, "udp", stream.Addr().String())
-		if err == nil {
-			return stream, packets, nil
-		}
-		_ = stream.Close()
-		if s.opts.Port != 0 || try == anyPortTries {
-			return nil, nil, listenError(address, err)
-		}
+		out = append(out, server)
 	}
-}
-
-func listenError(address string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("address %s is in use by another process", address)
-	}
-	return err // says the address
+	return out, nil
 }
 
 // await waits until a condition holds.
