@@ -71,6 +71,9 @@ func aggregatedAPI(t *testing.T, w *World, tenant *Tenant) {
 
 		begin := time.Now()
 		kubectl(t, w, tenant, "", "delete", "apiservice", "v1alpha1."+sampleGroup)
+		// It would stay for all of its grace period.
+		scale(t, tenant, operators.SampleAPIServerNamespace, "wardle-server", 0)
+		kubectl(t, w, tenant, operators.SampleAPIServerNamespace, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
 		require.NoError(t, tenant.Client.CoreV1().Namespaces().Delete(t.Context(), operators.SampleAPIServerNamespace, metav1.DeleteOptions{}))
 		waitNamespaceGone(t, tenant, operators.SampleAPIServerNamespace)
 		within(w, "From the removal of an aggregated API to the end of its server's namespace", begin)
