@@ -19,6 +19,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// pace is the time between two messages: publishing lasts while something else goes on.
+const pace = 100 * time.Millisecond
+
 // patience is how long a command tries: a cluster elects leaders when it starts.
 const patience = time.Minute
 
@@ -107,6 +110,11 @@ func publish(ctx context.Context, streams jetstream.JetStream, subject, count, p
 	}
 	for i := 1; i <= n; i++ {
 		text := prefix + strconv.Itoa(i)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pace):
+		}
 		err := retry(ctx, func(ctx context.Context) error {
 			// The id makes a second try of what was stored harmless.
 			_, err := streams.Publish(ctx, subject, []byte(text), jetstream.WithMsgID(text))
