@@ -74,6 +74,12 @@ bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on
 # Where the image is for this very machine, bin/nestling is the binary, and is linked once.
 IMAGE_BINARY ?= $(if $(filter linux/$(ARCH),$(shell go env GOHOSTOS)/$(shell go env GOHOSTARCH)),bin/nestling,bin/linux-$(ARCH)/nestling)
 
+.PHONY: calm
+calm: build ## With 300 objects of every kind synced, see that nothing is written for five minutes
+	@printf '%s\n' '# The last result of `make calm`' '' "$$(nproc) cores, $$(go version | cut -d' ' -f3-), commit $(COMMIT)." '' > e2e/rest/RESULTS.md
+	NESTLING_CALM_OBJECTS=300 NESTLING_CALM=5m NESTLING_BENCH_RESULTS=$(CURDIR)/e2e/rest/RESULTS.md \
+		go test -count 1 -timeout 60m -v $(TESTFLAGS) ./e2e/rest
+
 .PHONY: image-binary
 image-binary:
 	@echo 'GOOS=linux GOARCH=$(ARCH) go build -o $(IMAGE_BINARY) ./cmd/nestling'
