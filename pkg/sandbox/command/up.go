@@ -32,7 +32,8 @@ func newUpCommand() *cobra.Command {
 		Long: `Run a simulated host cluster and a tenant on it, in the foreground. Ctrl-C ends it and leaves nothing behind.
 
 Pods of a Job complete at once; other pods run until they are deleted. An annotation simulated-node/runs-for: 30s
-makes a pod end by itself, simulated-node/exit-code: "1" says how.`,
+makes a pod end by itself, simulated-node/exit-code: "1" says how. kwok.x-k8s.io/usage-cpu: 250m and
+kwok.x-k8s.io/usage-memory: 64Mi are what kubectl top shows of each container, and what autoscalers follow.`,
 		Example: "  nestling-sandbox up\n  KUBECONFIG=sandbox.kubeconfig kubectl create deployment web --image=nginx --replicas=3",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
