@@ -366,3 +366,39 @@ func TestClaimsMayOutliveTheTenant(t *testing.T) {
 		})
 	}
 }
+
+// Whoever runs the host hands a claim that was kept to the tenant's successor, by the
+// successor's identity and without the UID of the virtual claim of old.
+func TestAKeptClaimIsHandedOver(t *testing.T) {
+	x := newStorage(t, "successor", func(options *syncer.Options) { options.Kinds.KeepVolumeClaims = true })
+	x.waitClass()
+	kept := claimOf(x.hostName("data"), x.class, "1Gi")
+	kept.Labels = map[string]string{syncresource.LabelTenant: x.name}
+	kept.Annotations = map[string]string{
+		syncresource.AnnotationIdentity: "identity-of-old", syncresource.AnnotationUID: "uid-of-old", syncresource.AnnotationKind: "PersistentVolumeClaim",
+		syncresource.AnnotationNamespace: x.name, syncresource.AnnotationName: "data",
+	}
+	kept, err := x.host.CoreV1().PersistentVolumeClaims(x.name).Create(t.Context(), kept, metav1.CreateOptions{})
+	require.NoError(t, err)
+	x.bind(kept, "kept-volume")
+	_, err = x.virtual.CoreV1().PersistentVolumeClaims(x.name).Create(t.Context(), claimOf("data", x.class, "1Gi"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	x.eventually("its user is told", func() (string, error) {
+		events, err := x.virtual.CoreV1().Events(x.name).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=data,reason=HostNameTaken"})
+		if err != nil || len(events.Items) == 0 {
+			return "no event", err
+		}
+		return "", nil
+	})
+	x.virtualClaim("data", phase(corev1.ClaimPending))
+
+	x.patchClaim(kept.Name, "", map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+		syncresource.AnnotationIdentity: "identity-" + x.name, syncresource.AnnotationUID: nil,
+	}}})
+	virtual := x.virtualClaim("data", phase(corev1.ClaimBound))
+	require.Equal(t, "kept-volume", virtual.Spec.VolumeName)
+	host := x.hostClaim("data", func(claim *corev1.PersistentVolumeClaim) string {
+		return cmp.Diff(string(virtual.UID), claim.Annotations[syncresource.AnnotationUID])
+	})
+	require.Equal(t, kept.UID, host.UID, "the same claim, with its data")
+}
