@@ -142,7 +142,9 @@ type DataPolicy string
 const (
 	// DataDelete deletes the claims, and the volumes behind them by their reclaim policies.
 	DataDelete DataPolicy = "Delete"
-	// DataRetain leaves the claims, under their host names, to whoever runs the host.
+	// DataRetain leaves the claims, under their host names, to whoever runs the host. A tenant of the same name gets
+	// such a claim for its own, when it has one of the same name, by `kubectl annotate pvc NAME nestling.dev/uid-
+	// --overwrite nestling.dev/identity=UID` on the host, where UID is that of the new tenant's namespace kube-system.
 	DataRetain DataPolicy = "Retain"
 )
 
