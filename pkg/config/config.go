@@ -80,6 +80,9 @@ type Sync struct {
 	// ConfigMaps and Secrets: "referenced" by a synced pod, or "all".
 	ConfigMaps Selection `json:"configMaps,omitempty"`
 	Secrets    Selection `json:"secrets,omitempty"`
+	// Disabled are kinds, by plural, that do not go to the host or come from it: see CanDisable. The tenant can have
+	// such objects; they do nothing.
+	Disabled []string `json:"disabled,omitempty"`
 	// PriorityClasses and RuntimeClasses are the host's, for the tenant's pods.
 	PriorityClasses PriorityClasses `json:"priorityClasses,omitzero"`
 	RuntimeClasses  RuntimeClasses  `json:"runtimeClasses,omitzero"`
@@ -94,6 +97,12 @@ type Sync struct {
 	DeleteBreaker DeleteBreaker `json:"deleteBreaker,omitzero"`
 	// Workers is how many objects of one kind are worked on at once.
 	Workers int `json:"workers,omitempty"`
+}
+
+// CanDisable are the kinds that a tenant works without: a host may not want them of tenants. Endpoints name addresses
+// (CVE-2021-25740), and policies of the network add up with the operator's own.
+func CanDisable() []string {
+	return []string{"endpoints", "endpointslices", "ingressclasses", "ingresses", "networkpolicies", "poddisruptionbudgets"}
 }
 
 // PriorityClasses says which priority on the host the tenant's pods may have.

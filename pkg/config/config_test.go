@@ -113,6 +113,7 @@ func TestBadValuesNameTheField(t *testing.T) {
 		"a token that is never rotated":  {func(c *Config) { c.Sync.ServiceAccountTokens.RotateAt = 1 }, `sync.serviceAccountTokens.rotateAt: 1 is not above 0 and at most 0.95`},
 		"an unknown way with classes":    {func(c *Config) { c.Sync.PriorityClasses.Unavailable = "ignore" }, `sync.priorityClasses.unavailable: "ignore" is not one of drop, reject`},
 		"a selector of runtimes":         {func(c *Config) { c.Sync.RuntimeClasses.Selector = "a b" }, `sync.runtimeClasses.selector: "a b" is not a label selector such as tenants=yes: unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt`},
+		"a kind that is always synced":   {func(c *Config) { c.Sync.Disabled = []string{"ingresses", "pods"} }, `sync.disabled[1]: "pods" is not one of endpoints, endpointslices, ingressclasses, ingresses, networkpolicies, poddisruptionbudgets`},
 		"a nameserver by its name":       {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53", "dns.example"} }, `dns.upstream[1]: "dns.example" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
 		"a nameserver at port 0":         {func(c *Config) { c.DNS.Upstream = []string{"10.0.0.53:0"} }, `dns.upstream[0]: "10.0.0.53:0" is not the address of a nameserver, such as 10.0.0.53 or [fd00::53]:5353`},
 		"a stub domain of nobody":        {func(c *Config) { c.DNS.StubDomains = map[string][]string{"corp.example": nil} }, `dns.stubDomains[corp.example]: has no nameservers`},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -69,6 +70,8 @@ func fields(c *Config) []Field {
 			Usage: "which ConfigMaps go to the host: referenced or all"},
 		{Path: "sync.secrets", Flag: "sync-secrets", value: text(&c.Sync.Secrets),
 			Usage: "which Secrets go to the host: referenced or all"},
+		{Path: "sync.disabled", Flag: "sync-disabled", value: &list{to: &c.Sync.Disabled},
+			Usage: "kinds that are not synced, separated by commas, of: " + strings.Join(CanDisable(), ", ")},
 		{Path: "sync.priorityClasses.selector", Flag: "sync-priority-classes-selector", value: text(&c.Sync.PriorityClasses.Selector),
 			Usage: "labels of the host's PriorityClasses that the tenant's pods may have; empty is all but system-*"},
 		{Path: "sync.priorityClasses.system", Flag: "sync-priority-classes-system", value: boolean(&c.Sync.PriorityClasses.System),

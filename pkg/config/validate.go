@@ -75,6 +75,9 @@ func (c *Config) validate() []Problem {
 	check("etcd.quotaBytes", within(c.Etcd.QuotaBytes, 64<<20, 64<<30))
 	check("sync.configMaps", oneOf(c.Sync.ConfigMaps, SelectReferenced, SelectAll))
 	check("sync.secrets", oneOf(c.Sync.Secrets, SelectReferenced, SelectAll))
+	for i, kind := range c.Sync.Disabled {
+		check(fmt.Sprintf("sync.disabled[%d]", i), oneOf(kind, CanDisable()...))
+	}
 	check("sync.priorityClasses.selector", selector(c.Sync.PriorityClasses.Selector))
 	check("sync.priorityClasses.unavailable", oneOf(c.Sync.PriorityClasses.Unavailable, UnavailableDrop, UnavailableReject))
 	check("sync.runtimeClasses.selector", selector(c.Sync.RuntimeClasses.Selector))

@@ -231,8 +231,18 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 	plain, more := example(), example()
 	more.Config.Sync.ServiceAccounts = true
 	more.Config.Nodes.Mirror = config.MirrorUsed
+	more.Config.Sync.Disabled = config.CanDisable()
 	require.False(t, grants(role(plain).Rules, "serviceaccounts"))
 	require.True(t, grants(role(more).Rules, "serviceaccounts"))
 	require.True(t, grants(clusterRole(plain).Rules, "nodes"))
 	require.False(t, grants(clusterRole(more).Rules, "nodes"))
+	for _, plural := range config.CanDisable() {
+		mentions := func(o Options) bool {
+			return slices.ContainsFunc(slices.Concat(role(o).Rules, clusterRole(o).Rules), func(rule rbacv1.PolicyRule) bool {
+				return slices.Contains(rule.Resources, plural)
+			})
+		}
+		require.True(t, mentions(plain), plural)
+		require.False(t, mentions(more), plural)
+	}
 }

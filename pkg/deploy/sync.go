@@ -14,6 +14,10 @@ func SyncOptions(c *config.Config) resources.Options {
 		Snapshots:        true,
 		KeepVolumeClaims: c.Sync.PersistentVolumeClaims.OnTenantDelete == config.DataRetain,
 		Unreadable:       map[string]bool{},
+		Disabled:         map[string]bool{},
+	}
+	for _, plural := range c.Sync.Disabled {
+		options.Disabled[plural] = true
 	}
 	if c.Nodes.Mirror == config.MirrorUsed {
 		options.Unreadable["nodes"] = true

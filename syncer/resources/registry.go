@@ -18,6 +18,8 @@ type Options struct {
 	Snapshots bool
 	// KeepVolumeClaims has claims, and the data behind them, outlive the tenant.
 	KeepVolumeClaims bool
+	// Disabled is what the operator does not want, by plural.
+	Disabled map[string]bool
 	// Unreadable is what the host does not serve, or does not let us use, as
 	// schema.GroupResource prints it: "nodes", "storageclasses.storage.k8s.io".
 	Unreadable map[string]bool
@@ -59,6 +61,7 @@ func Registry(options Options) []resource.Kind {
 		kinds = append(kinds, VolumeSnapshots(), VolumeSnapshotContents(), VolumeSnapshotClasses())
 	}
 	return slices.DeleteFunc(kinds, func(kind resource.Kind) bool {
-		return kind.Optional && kind.Make == nil && options.Unreadable[kind.Resource.GroupResource().String()]
+		return options.Disabled[kind.Resource.Resource] ||
+			kind.Optional && kind.Make == nil && options.Unreadable[kind.Resource.GroupResource().String()]
 	})
 }
