@@ -31,27 +31,7 @@ import (
 // play their part. They run one after another, since a syncer syncs its whole virtual cluster.
 var virtualServer, hostServer *controlplanetest.Server
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		var stops []func() error
-		for _, server := range []**controlplanetest.Server{&virtualServer, &hostServer} {
-			started, stop, err := controlplanetest.Run(controlplanetest.Options{})
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "start an API server:", err)
-				return 1
-			}
-			*server, stops = started, append(stops, stop)
-		}
-		code := m.Run()
-		for _, stop := range stops {
-			if err := stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "stop an API server:", err)
-				code = 1
-			}
-		}
-		return code
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(controlplanetest.Main(m, &virtualServer, &hostServer)) }
 
 // tenant has a virtual namespace and a host namespace of the same name.
 type tenant struct {

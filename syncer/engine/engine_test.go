@@ -25,27 +25,7 @@ import (
 // Two real API servers, shared by the tests; each test has a tenant of its own.
 var virtualServer, hostServer *controlplanetest.Server
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		var stops []func() error
-		for _, server := range []**controlplanetest.Server{&virtualServer, &hostServer} {
-			started, stop, err := controlplanetest.Run(controlplanetest.Options{})
-			if err != nil {
-				fmt.Fprintln(os.Stderr, "start an API server:", err)
-				return 1
-			}
-			*server, stops = started, append(stops, stop)
-		}
-		code := m.Run()
-		for _, stop := range stops {
-			if err := stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "stop an API server:", err)
-				code = 1
-			}
-		}
-		return code
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(controlplanetest.Main(m, &virtualServer, &hostServer)) }
 
 // configMaps is a kind of the simplest sort, so that these tests are about the engine.
 func configMaps(namespace string) resource.Kind {
