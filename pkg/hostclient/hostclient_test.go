@@ -114,6 +114,24 @@ func TestSoundHost(t *testing.T) {
 	require.Equal(t, 3, *asked, "only the cluster-wide rights are asked for one by one")
 }
 
+// Manifests of before the tenant had a DNS of its own have no Service for it.
+func TestTheServiceForDNSMayBeMissing(t *testing.T) {
+	t.Parallel()
+	client, _ := sound().client()
+	wanted := needs()
+	wanted.DNS = "team-a-dns"
+	found, err := Check(t.Context(), client, server, wanted)
+	require.NoError(t, err)
+	require.Nil(t, found.DNS)
+
+	w := sound()
+	w.objects = append(w.objects, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "tenants", Name: "team-a-dns"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.3.5"}})
+	client, _ = w.client()
+	found, err = Check(t.Context(), client, server, wanted)
+	require.NoError(t, err)
+	require.Equal(t, "10.96.3.5", found.DNS.Spec.ClusterIP)
+}
+
 func TestNoClusterRoleIsNoError(t *testing.T) {
 	t.Parallel()
 	w := sound()
