@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +34,7 @@ import (
 type extension struct {
 	listener net.Listener
 	ca       []byte
-	user     atomic.Value // of the last aggregated request
+	users    sync.Map // of aggregated requests, by path: the last one
 }
 
 func newExtension(t *testing.T) *extension {
@@ -71,8 +71,12 @@ func ownAddress(t *testing.T) string {
 
 func (e *extension) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := any(nil)
+	if user := r.Header.Get("X-Remote-User"); user != "" {
+		e.users.Store(r.URL.Path, user)
+	}
 	switch {
-	case r.URL.Path == "/deny":
+	// The second is where a webhook is that is part of an aggregated API.
+	case r.URL.Path == "/deny", r.Method == http.MethodPost && r.URL.Path == "/apis/stories.example.com/v1/reviews":
 		review := &admissionv1.AdmissionReview{}
 		if err := json.NewDecoder(r.Body).Decode(review); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -81,7 +85,6 @@ func (e *extension) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Message: "not today"}}
 		answer = review
 	case strings.HasPrefix(r.URL.Path, "/apis/stories.example.com/v1"):
-		e.user.Store(r.Header.Get("X-Remote-User"))
 		answer = &metav1.APIResourceList{GroupVersion: "stories.example.com/v1", APIResources: []metav1.APIResource{{Name: "tales", Kind: "Tale", Verbs: metav1.Verbs{"list"}}}}
 	default:
 		http.NotFound(w, r)
@@ -89,6 +92,11 @@ func (e *extension) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (e *extension) asked(path string) any {
+	user, _ := e.users.Load(path)
+	return user
 }
 
 // serve makes the Service, or points it at the extension. The port of the Service has a
@@ -122,40 +130,42 @@ func TestServicesAreDialledAtTheirEndpoints(t *testing.T) {
 	require.NoError(t, err)
 	e := newExtension(t)
 
-	t.Run("an admission webhook", func(t *testing.T) {
+	denies := func(t *testing.T, resource string, webhook admissionregistrationv1.WebhookClientConfig) {
+		t.Helper()
 		_, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
-			ObjectMeta: metav1.ObjectMeta{Name: "deny"},
+			ObjectMeta: metav1.ObjectMeta{Name: resource},
 			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-				Name: "deny.stories.example.com",
-				ClientConfig: admissionregistrationv1.WebhookClientConfig{
-					CABundle: e.ca, Service: &admissionregistrationv1.ServiceReference{Namespace: "default", Name: "extension", Path: new("/deny")},
-				},
+				Name: resource + ".stories.example.com", ClientConfig: webhook,
 				Rules: []admissionregistrationv1.RuleWithOperations{{
 					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{resource}},
 				}},
 				SideEffects: new(admissionregistrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
 			}},
 		}, metav1.CreateOptions{})
 		require.NoError(t, err)
-		attempt := func(ctx context.Context) string {
-			_, err := client.CoreV1().ConfigMaps("default").Create(ctx,
-				&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-"}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			if err == nil {
-				return ""
-			}
-			return err.Error()
+	}
+	says := func(t *testing.T, words string, attempt func(ctx context.Context, options metav1.CreateOptions) error) {
+		t.Helper()
+		eventually(t, words, func(ctx context.Context) bool {
+			err := attempt(ctx, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err != nil && strings.Contains(err.Error(), words)
+		})
+	}
+
+	t.Run("an admission webhook", func(t *testing.T) {
+		denies(t, "configmaps", admissionregistrationv1.WebhookClientConfig{
+			CABundle: e.ca, Service: &admissionregistrationv1.ServiceReference{Namespace: "default", Name: "extension", Path: new("/deny")},
+		})
+		attempt := func(ctx context.Context, options metav1.CreateOptions) error {
+			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-"}}, options)
+			return err
 		}
-		says := func(words string) {
-			t.Helper()
-			last := ""
-			eventually(t, words, func(ctx context.Context) bool { last = attempt(ctx); return strings.Contains(last, words) })
-		}
-		says(`service "extension" not found`)
+		says(t, `service "extension" not found`, attempt)
 		e.serve(t, client, "extension", false)
-		says(`no endpoints available for service "extension"`)
+		says(t, `no endpoints available for service "extension"`, attempt)
 		e.serve(t, client, "extension", true)
-		says("denied the request: not today")
+		says(t, "denied the request: not today", attempt)
 	})
 
 	t.Run("an aggregated API", func(t *testing.T) {
@@ -174,6 +184,17 @@ func TestServicesAreDialledAtTheirEndpoints(t *testing.T) {
 			return err == nil && len(found.APIResources) == 1
 		})
 		require.NoError(t, client.Discovery().RESTClient().Get().AbsPath("/apis/stories.example.com/v1/tales").Do(t.Context()).Error())
-		require.Equal(t, "test-admin", e.user.Load(), "the front proxy says who asks")
+		require.Equal(t, "test-admin", e.asked("/apis/stories.example.com/v1/tales"), "the front proxy says who asks")
+	})
+
+	t.Run("an admission webhook that is part of an aggregated API", func(t *testing.T) {
+		denies(t, "secrets", admissionregistrationv1.WebhookClientConfig{
+			Service: &admissionregistrationv1.ServiceReference{Namespace: "default", Name: "kubernetes", Path: new("/apis/stories.example.com/v1/reviews")},
+		})
+		says(t, "denied the request: not today", func(ctx context.Context, options metav1.CreateOptions) error {
+			_, err := client.CoreV1().Secrets("default").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-"}}, options)
+			return err
+		})
+		require.Equal(t, "system:apiserver", e.asked("/apis/stories.example.com/v1/reviews"), "the API server has called itself")
 	})
 }
