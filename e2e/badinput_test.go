@@ -64,6 +64,8 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 				require.NoError(t, os.WriteFile(file, []byte("apiVersion: nestling.dev/v1alpha1\nkind: Config\nsync: {podz: all}\n"), 0o600))
 				return []string{"--config=" + file}
 			}},
+		"a nameserver by its name": {code: exitBadInput, want: `config: dns.upstream[0]: "dns.example" is not the address of a nameserver`,
+			arrange: func(*testing.T, *serving) []string { return []string{"--dns-upstream=dns.example"} }},
 		"no host namespace": {code: exitBadInput, want: "config: host.namespace: ",
 			arrange: func(*testing.T, *serving) []string { return []string{"--host-namespace="} }},
 		"a missing host namespace": {code: exitFailure, want: `host: namespace "nowhere" does not exist`,
