@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,16 +28,14 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 	// Its webhook has a CA of its own, which its injector writes into the configurations.
 	// Until then, and until its pod is ready, nothing of cert-manager's can be made.
 	took := lag(t, tenant, space, "app.kubernetes.io/name=webhook", func(ctx context.Context) error {
-		_, err := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": map[string]any{"name": "self-signed"},
-			"spec": map[string]any{"selfSigned": map[string]any{}},
-		}}, metav1.CreateOptions{})
+		_, err := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "").Create(ctx, selfSigned("self-signed"), metav1.CreateOptions{})
 		return err
 	})
 	w.Report(fmt.Sprintf("From the readiness of cert-manager's webhook to the first issuer that it admits, CA injected: %d ms", took.Milliseconds()))
 	require.NoError(t, <-installed)
 	within(w, "From helm install of cert-manager's chart to the end of its --wait", begin)
 
+	t.Run("its webhook is replaced under load", func(t *testing.T) { replacedWebhook(t, w, tenant, space) })
 	t.Run("a certificate is issued, renewed, and goes with its owner", func(t *testing.T) {
 		t.Parallel()
 		issued(t, w, tenant)
@@ -49,6 +48,47 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 		t.Parallel()
 		clusterAPI(t, w, tenant)
 	})
+}
+
+// replacedWebhook rolls the webhook out anew, while requests that need it go on: its pods
+// are not asked any more before they are told to end.
+func replacedWebhook(t *testing.T, w *World, tenant *Tenant, space string) {
+	const deployment = "cert-manager-webhook"
+	scale(t, tenant, space, deployment, 2)
+	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
+	issuers := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "")
+	ctx, stop := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer stop()
+	asked, failures := 0, []error{}
+	asking.Go(func() {
+		for ctx.Err() == nil {
+			_, err := issuers.Create(context.WithoutCancel(ctx), selfSigned("asked"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if asked++; err != nil {
+				failures = append(failures, err)
+			}
+			time.Sleep(5 * time.Millisecond) // the load, not a wait
+		}
+	})
+	kubectl(t, w, tenant, space, "rollout", "restart", "deployment/"+deployment)
+	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
+	eventually(t, "the old pods to go", func(ctx context.Context) (bool, string) {
+		pods, err := tenant.Client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=webhook"})
+		return err == nil && len(pods.Items) == 2, errText(err)
+	})
+	stop()
+	asking.Wait()
+	w.Report(fmt.Sprintf("While an admission webhook's two pods were replaced, %d of %d requests failed", len(failures), asked))
+	require.Empty(t, failures)
+}
+
+// selfSigned is the least of cert-manager's objects.
+func selfSigned(name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"selfSigned": map[string]any{}},
+	}}
 }
 
 // issued makes an authority, and a certificate of it for a server that a client trusts.
