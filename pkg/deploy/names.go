@@ -1,11 +1,15 @@
 package deploy
 
-import "fmt"
+import (
+	"fmt"
+
+	"nestling.dev/nestling/syncer/resource"
+)
 
 const (
 	// ControlPlaneLabel marks all objects of this package with the tenant's name. The Service selects by it, and not by
 	// the tenant label, because no pod of a tenant can ever carry it.
-	ControlPlaneLabel = "nestling.dev/control-plane"
+	ControlPlaneLabel = resource.LabelControlPlane
 	// ConfigKey is the key of the configuration file in the ConfigMap, and its name where that is mounted.
 	ConfigKey = "config.yaml"
 	// KubeconfigKey is the key of the admin kubeconfig in its Secret.
