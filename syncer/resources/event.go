@@ -46,7 +46,8 @@ func Events() resource.Kind {
 		},
 		New: func() *corev1.Event { return &corev1.Event{} },
 		Select: func(env resource.Env, host *corev1.Event) bool {
-			return env.Now.Sub(eventTime(host)) < eventAge
+			// Of budgets, the virtual cluster's own controller tells the same.
+			return env.Now.Sub(eventTime(host)) < eventAge && host.InvolvedObject.Kind != "PodDisruptionBudget"
 		},
 		ToVirtual:  eventToVirtual,
 		VirtualKey: eventKey,
