@@ -10,19 +10,22 @@ import (
 	"k8s.io/klog/v2"
 
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/dns"
 	"nestling.dev/nestling/syncer/resource"
 )
 
 // findDNS is the address at which pods reach the tenant's DNS. Without it they resolve with
-// their nodes' nameservers, and no names of the tenant's.
+// their nodes' nameservers, and no names of the tenant's. A Service that selects the pods
+// of another tenant, one that is called TENANT-dns, is not ours.
 func (s *server) findDNS(ctx context.Context, service *corev1.Service) net.IP {
 	if service != nil {
-		if ip := net.ParseIP(service.Spec.ClusterIP); ip != nil {
+		owner, selects := service.Spec.Selector[deploy.ControlPlaneLabel]
+		if ip := net.ParseIP(service.Spec.ClusterIP); ip != nil && (!selects || owner == s.names.Tenant) {
 			return ip
 		}
 	}
-	klog.FromContext(ctx).Info("No Service for the tenant's DNS with a ClusterIP: pods will not resolve names of the tenant; apply the tenant's manifests again",
+	klog.FromContext(ctx).Info("The tenant has no Service for its DNS: pods do not resolve names of the tenant; apply the tenant's manifests again",
 		"namespace", s.names.Namespace, "name", s.names.DNS())
 	return nil
 }
