@@ -156,7 +156,7 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 			count = streamWorkers
 		}
 		for range count {
-			workers.Go(func() { e.work(ctx, kind) })
+			workers.Go(func() { e.loop(kind).Run(ctx) })
 		}
 	}
 	ready()
@@ -166,15 +166,4 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	}
 	workers.Wait()
 	return nil
-}
-
-func (e *Engine) work(ctx context.Context, kind *syncedKind) {
-	for {
-		key, shutdown := kind.queue.Get()
-		if shutdown {
-			return
-		}
-		e.workOn(ctx, kind, key)
-		kind.queue.Done(key)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/work"
 )
 
 const (
@@ -16,7 +17,7 @@ const (
 	urgentRun = 8
 )
 
-type queue = workqueue.TypedRateLimitingInterface[resource.Key]
+type queue = work.Queue
 
 // newQueue is a queue that takes turns between namespaces, so that one with ten
 // thousand pods does not delay another's first, and in which urgent keys overtake.

@@ -13,11 +13,10 @@ import (
 
 	"nestling.dev/nestling/syncer/plan"
 	"nestling.dev/nestling/syncer/resource"
+	"nestling.dev/nestling/syncer/work"
 )
 
 const (
-	// attemptTimeout bounds one look at one object, all its writes included.
-	attemptTimeout = 30 * time.Second
 	// foreignRetry is how soon a host name that somebody else holds is tried again:
 	// the engine's caches don't see that object, so nothing tells when it goes.
 	foreignRetry = 30 * time.Second
@@ -31,37 +30,31 @@ const (
 // errStale says that a cache is behind what a write met; the object is looked at again.
 var errStale = errors.New("cache is behind")
 
-func (e *Engine) workOn(ctx context.Context, kind *syncedKind, key resource.Key) {
-	start := e.options.Now()
-	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	again, err := e.sync(attempt, kind, key)
-	e.options.Metrics.latency.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
-	if err == nil {
-		kind.troubled.Remove(key)
-	}
-	switch {
-	case err != nil && ctx.Err() != nil: // stopping
-	case err != nil:
-		kind.troubled.Add(key)
-		kind.queue.AddRateLimited(key)
-		if !isOutcome(err) {
-			e.options.Metrics.errors.WithLabelValues(kind.Name).Inc()
-			klog.FromContext(ctx).Error(err, "Sync failed and will be tried again", "kind", kind.Name, "namespace", key.Namespace, "name", key.Name)
-		}
-	case again > 0:
-		kind.queue.Forget(key)
-		kind.queue.AddAfter(key, again)
-	default:
-		kind.queue.Forget(key)
+// loop works a kind's queue.
+func (e *Engine) loop(kind *syncedKind) work.Loop {
+	return work.Loop{
+		Queue: kind.queue,
+		Attempt: func(ctx context.Context, key resource.Key) (time.Duration, error) {
+			start := e.options.Now()
+			again, err := e.sync(ctx, kind, key)
+			e.options.Metrics.latency.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
+			if err == nil {
+				kind.troubled.Remove(key)
+			}
+			return again, err
+		},
+		Failed: func(ctx context.Context, key resource.Key, err error) {
+			kind.troubled.Add(key)
+			if !isOutcome(err) {
+				e.options.Metrics.errors.WithLabelValues(kind.Name).Inc()
+				klog.FromContext(ctx).Error(err, "Sync failed and will be tried again", "kind", kind.Name, "namespace", key.Namespace, "name", key.Name)
+			}
+		},
 	}
 }
 
-// isOutcome reports whether err is the ordinary result of two sides that move at
-// once: worth another look, not a line in the log.
-func isOutcome(err error) bool {
-	return errors.Is(err, errStale) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
-}
+// isOutcome reports whether err is the ordinary result of two sides that move at once.
+func isOutcome(err error) bool { return errors.Is(err, errStale) || work.IsOutcome(err) }
 
 // namespaceEnds reports whether a create failed because its namespace is on its way
 // out, or gone: what would be told there is told to nobody.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -17,13 +16,12 @@ import (
 
 	"nestling.dev/nestling/syncer/resource"
 	"nestling.dev/nestling/syncer/resources"
+	"nestling.dev/nestling/syncer/work"
 )
 
 const (
-	// attemptTimeout bounds one look at one pod, all its requests included.
-	attemptTimeout = 30 * time.Second
-	firstRetry     = 50 * time.Millisecond
-	lastRetry      = time.Minute
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = time.Minute
 	// dropDelay is how long the Secret of a pod outlives it.
 	dropDelay = 5 * time.Second
 )
@@ -44,7 +42,7 @@ type Options struct {
 // Controller keeps the tokens of every virtual pod in host Secrets.
 type Controller struct {
 	options Options
-	queue   workqueue.TypedRateLimitingInterface[resource.Key]
+	queue   work.Queue
 	written *written
 	retry   chan struct{}
 }
@@ -89,7 +87,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	var workers sync.WaitGroup
 	for range c.options.Workers {
-		workers.Go(func() { c.work(ctx) })
+		workers.Go(func() { c.loop().Run(ctx) })
 	}
 	for ctx.Err() == nil {
 		select {
@@ -165,38 +163,15 @@ func (c *Controller) retryAll() {
 	}
 }
 
-func (c *Controller) work(ctx context.Context) {
-	for {
-		key, shutdown := c.queue.Get()
-		if shutdown {
-			return
-		}
-		c.workOn(ctx, key)
-		c.queue.Done(key)
+// loop works the queue.
+func (c *Controller) loop() work.Loop {
+	return work.Loop{
+		Queue:   c.queue,
+		Attempt: c.sync,
+		Failed: func(ctx context.Context, key resource.Key, err error) {
+			if !work.IsOutcome(err) {
+				klog.FromContext(ctx).Error(err, "Tokens of a pod could not be kept and will be tried again", "namespace", key.Namespace, "pod", key.Name)
+			}
+		},
 	}
-}
-
-func (c *Controller) workOn(ctx context.Context, key resource.Key) {
-	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	again, err := c.sync(attempt, key)
-	switch {
-	case err != nil && ctx.Err() != nil: // stopping
-	case err != nil:
-		c.queue.AddRateLimited(key)
-		if !isOutcome(err) {
-			klog.FromContext(ctx).Error(err, "Tokens of a pod could not be kept and will be tried again", "namespace", key.Namespace, "pod", key.Name)
-		}
-	case again > 0:
-		c.queue.Forget(key)
-		c.queue.AddAfter(key, again)
-	default:
-		c.queue.Forget(key)
-	}
-}
-
-// isOutcome reports whether err is the ordinary result of two sides that move at once:
-// worth another look, not a line in the log.
-func isOutcome(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err)
 }
