@@ -18,6 +18,7 @@ func storageView() []Story {
 	return []Story{
 		{Name: "what a tenant sees of storage is the host's, without its Secrets and names", Run: storageSeen},
 		{Name: "a tenant never sees the volumes of another", Run: volumesApart},
+		{Name: "a tenant that may read no volumes sees what its claims tell of theirs", Run: unreadVolumes},
 	}
 }
 
@@ -128,7 +129,11 @@ func requireNoHostStorage(t *testing.T, w *World, text string) {
 	require.NotContains(t, strings.ToLower(text), "storage-admin", "the storage system's Secret")
 	require.NotRegexp(t, `[sS]ecretRef`, text)
 	require.NotRegexp(t, `"`+w.HostNamespace+`["/]`, text, "the host's namespace")
-	require.NotRegexp(t, w.A.Name+`-[-a-z0-9]+-[0-9a-v]{16}`, text, "a host name")
+	for _, tenant := range []*Tenant{w.A, w.B, w.Namespaced} {
+		if tenant != nil {
+			require.NotRegexp(t, tenant.Name+`-[-a-z0-9]+-[0-9a-v]{16}`, text, "a host name")
+		}
+	}
 }
 
 func storageClasses(t *testing.T, w *World, tenant *Tenant) []string {
@@ -187,4 +192,35 @@ spec: {storageClassName: immediate, accessModes: [ReadWriteOnce], resources: {re
 		}
 		forgetVolume(t, w, claims[i].Spec.VolumeName)
 	}
+}
+
+// unreadVolumes has a tenant without rights outside its host namespace: it knows no
+// classes, and the host chooses.
+func unreadVolumes(t *testing.T, w *World) {
+	tenant := w.Namespaced
+	if tenant == nil {
+		t.Skip("this world has no tenant without a ClusterRole")
+	}
+	space := namespace(t, tenant, "unread")
+	require.Nil(t, createClaim(t, w, tenant, space, `
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
+`).Spec.StorageClassName)
+	pod := runPod(t, w, tenant, space, podWithClaim("user", "data"))
+	claim := waitClaim(t, tenant, space, "data", corev1.ClaimBound)
+	require.Equal(t, standardClass, *claim.Spec.StorageClassName)
+	volume, host := getVolume(t, tenant, claim.Spec.VolumeName), getVolume(t, &Tenant{Client: w.Host}, claim.Spec.VolumeName)
+	require.Equal(t, host.Spec.Capacity, volume.Spec.Capacity)
+	require.Equal(t, host.Spec.CSI.Driver, volume.Spec.CSI.Driver)
+	require.Equal(t, space+"/data", volume.Spec.ClaimRef.Namespace+"/"+volume.Spec.ClaimRef.Name)
+	requireNoHostStorage(t, w, asJSON(volume)+asJSON(claim))
+	classes, err := tenant.Client.StorageV1().StorageClasses().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, classes.Items)
+	if w.Real {
+		require.Equal(t, "here", shell(t, tenant, pod, "", "echo here > /data/file; cat /data/file"))
+	}
+	require.NoError(t, tenant.Client.CoreV1().Pods(space).Delete(t.Context(), "user", metav1.DeleteOptions{}))
+	require.NoError(t, tenant.Client.CoreV1().PersistentVolumeClaims(space).Delete(t.Context(), "data", metav1.DeleteOptions{}))
+	waitNoVolume(t, w, tenant, claim)
 }
