@@ -2,7 +2,7 @@
 // between the pods of nodes, by iptables rules in the nodes' network namespaces.
 //
 // It knows what the stories need: selectors of pods and namespaces, CIDRs without
-// exceptions, ports by number. Whatever it does not know lets nothing through.
+// exceptions, ports by number and, of the pod that is reached, by name. Whatever it does not know lets nothing through.
 package enforcer
 
 import (

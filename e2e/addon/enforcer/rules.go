@@ -33,7 +33,7 @@ func Rules(pods []*corev1.Pod, policies []*networkingv1.NetworkPolicy) string {
 			jumps = append(jumps, fmt.Sprintf("-A NETPOL %s %s -j %s", map[networkingv1.PolicyType]string{"Ingress": "-d", "Egress": "-s"}[direction], pod.Status.PodIP, chain))
 			for _, policy := range isolated {
 				for _, rule := range rulesOf(policy, direction) {
-					for _, match := range rule.matches(policy.Namespace, direction, pods) {
+					for _, match := range rule.matches(pod, direction, pods) {
 						rules = append(rules, "-A "+chain+match+" -j RETURN")
 					}
 				}
@@ -66,8 +66,8 @@ func rulesOf(policy *networkingv1.NetworkPolicy, direction networkingv1.PolicyTy
 	return out
 }
 
-// matches are the parts of iptables rules that let through what a rule allows.
-func (r rule) matches(namespace string, direction networkingv1.PolicyType, pods []*corev1.Pod) []string {
+// matches are the parts of iptables rules that let through what a rule allows to a pod.
+func (r rule) matches(isolated *corev1.Pod, direction networkingv1.PolicyType, pods []*corev1.Pod) []string {
 	side := map[networkingv1.PolicyType]string{"Ingress": " -s ", "Egress": " -d "}[direction]
 	addresses := []string{""}
 	if len(r.peers) > 0 {
@@ -81,7 +81,7 @@ func (r rule) matches(namespace string, direction networkingv1.PolicyType, pods 
 			continue
 		}
 		for _, pod := range pods {
-			if pod.Namespace == namespace && selects(peer.PodSelector, pod) {
+			if pod.Namespace == isolated.Namespace && selects(peer.PodSelector, pod) {
 				addresses = append(addresses, side+pod.Status.PodIP)
 			}
 		}
@@ -102,12 +102,28 @@ func (r rule) matches(namespace string, direction networkingv1.PolicyType, pods 
 			ports = append(ports, fmt.Sprintf("%s --dport %d:%d", protocol, port.Port.IntVal, *port.EndPort))
 		case port.Port.Type == intstr.Int:
 			ports = append(ports, fmt.Sprintf("%s --dport %d", protocol, port.Port.IntVal))
+		case direction == networkingv1.PolicyTypeIngress:
+			for _, number := range named(isolated, port.Port.StrVal) {
+				ports = append(ports, fmt.Sprintf("%s --dport %d", protocol, number))
+			}
 		}
 	}
 	var out []string
 	for _, address := range addresses {
 		for _, port := range ports {
 			out = append(out, address+port)
+		}
+	}
+	return out
+}
+
+// named are the ports of a pod with that name.
+func named(pod *corev1.Pod, name string) (out []int32) {
+	for _, container := range pod.Spec.Containers {
+		for _, port := range container.Ports {
+			if port.Name == name {
+				out = append(out, port.ContainerPort)
+			}
 		}
 	}
 	return out
