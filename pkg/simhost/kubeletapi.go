@@ -65,8 +65,8 @@ func newKubeletAPI(bundle *pki.Bundle, nodes int) (*kubeletAPI, error) {
 	k := &kubeletAPI{listener: listener}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.logs)
-	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
-	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.attach)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.streamed(serveExec))
+	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.streamed(serveAttach))
 	mux.HandleFunc("/portForward/{namespace}/{pod}", k.portForward)
 	k.server = &http.Server{
 		Handler:           mux,
@@ -133,30 +133,28 @@ func statusOf(pod *corev1.Pod, container string) *corev1.ContainerStatus {
 	return nil
 }
 
-func (k *kubeletAPI) exec(w http.ResponseWriter, r *http.Request) {
-	pod, container, ok := k.container(w, r)
-	if !ok {
-		return
+// streamed answers requests for the streams of a container's program.
+func (k *kubeletAPI) streamed(serve func(w http.ResponseWriter, r *http.Request, pod *corev1.Pod, container string, streams *remotecommand.Options)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		pod, container, ok := k.container(w, r)
+		if !ok {
+			return
+		}
+		streams, err := remotecommand.NewOptions(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		serve(w, r, pod, container, streams)
 	}
-	streams, err := remotecommand.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
+}
+
+func serveExec(w http.ResponseWriter, r *http.Request, pod *corev1.Pod, container string, streams *remotecommand.Options) {
 	remotecommand.ServeExec(w, r, player{pod}, pod.Name, string(pod.UID), container, r.Form["command"],
 		streams, streamIdleTimeout, streamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 }
 
-func (k *kubeletAPI) attach(w http.ResponseWriter, r *http.Request) {
-	pod, container, ok := k.container(w, r)
-	if !ok {
-		return
-	}
-	streams, err := remotecommand.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
+func serveAttach(w http.ResponseWriter, r *http.Request, pod *corev1.Pod, container string, streams *remotecommand.Options) {
 	remotecommand.ServeAttach(w, r, player{pod}, pod.Name, string(pod.UID), container,
 		streams, streamIdleTimeout, streamCreationTimeout, remotecommand.SupportedStreamingProtocols)
 }
