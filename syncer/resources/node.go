@@ -2,7 +2,6 @@ package resources
 
 import (
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -11,14 +10,9 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
-const (
-	// kubeletPort is the port that mirrored nodes name. Nothing dials it: the tenant's
-	// API server reaches kubelets through the process.
-	kubeletPort = 10250
-	// heartbeatPeriod is how far a mirrored condition's heartbeat may fall behind while
-	// nothing else in it changes: kubelet's own report period when nothing happens.
-	heartbeatPeriod = 5 * time.Minute
-)
+// kubeletPort is the port that mirrored nodes name. Nothing dials it: the tenant's API
+// server reaches kubelets through the process.
+const kubeletPort = 10250
 
 // Nodes mirror the host's.
 //
@@ -119,17 +113,17 @@ func nodeTaints(host []corev1.Taint, virtual *corev1.Node) []corev1.Taint {
 	return append(slices.Clone(host), taint)
 }
 
-// nodeConditions are the host's, unless they differ from the virtual ones by nothing
-// but a heartbeat that is not due yet: a cluster at rest writes nothing.
+// nodeConditions are the host's, unless they differ from the virtual ones by nothing but
+// heartbeats: a cluster at rest writes nothing, and kubelets beat every five minutes. The
+// last beat that shows is that of the last change.
 func nodeConditions(virtual, host []corev1.NodeCondition) []corev1.NodeCondition {
 	if len(virtual) != len(host) {
 		return host
 	}
 	for i := range host {
-		behind := host[i].LastHeartbeatTime.Sub(virtual[i].LastHeartbeatTime.Time)
 		same := host[i]
 		same.LastHeartbeatTime = virtual[i].LastHeartbeatTime
-		if behind >= heartbeatPeriod || !equality.Semantic.DeepEqual(same, virtual[i]) {
+		if !equality.Semantic.DeepEqual(same, virtual[i]) {
 			return host
 		}
 	}
