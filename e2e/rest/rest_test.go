@@ -39,6 +39,8 @@ const (
 	space         = "many"
 	// patience is for a machine that builds something else at the same time.
 	patience = 8 * time.Minute
+	// look is how often a condition is looked at: lists of everything are not cheap.
+	look = time.Second
 	// quiet is how long nothing may move before a cluster counts as at rest.
 	quiet = 10 * time.Second
 )
@@ -174,6 +176,9 @@ func (w *world) waitSettled(t *testing.T, objects int) {
 	w.eventually(t, "everything to be synced", func(ctx context.Context) string {
 		var missing []string
 		for _, kind := range kinds() {
+			if counted[kind.Name] >= objects {
+				continue
+			}
 			to, options := w.host, metav1.ListOptions{LabelSelector: "nestling.dev/tenant=" + tenantName}
 			if kind.Direction == resource.FromHost {
 				to, options = w.virtual, metav1.ListOptions{}
@@ -183,25 +188,23 @@ func (w *world) waitSettled(t *testing.T, objects int) {
 				continue // the host does not serve it
 			}
 			if err != nil {
-				return err.Error()
+				return kind.Name + ": " + err.Error()
 			}
 			if counted[kind.Name] = len(list.Items); len(list.Items) < objects && !few(kind.Name) {
 				missing = append(missing, fmt.Sprintf("%d of %s", len(list.Items), kind.Name))
 			}
 		}
-		running, err := w.virtual.client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
+		running, err := w.virtual.client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running", ResourceVersion: "0"})
 		if err != nil || len(running.Items) < objects {
 			missing = append(missing, "running pods "+text(err))
 		}
 		return strings.Join(missing, ", ")
 	})
-	kinds, all := 0, 0
+	all := 0
 	for _, count := range counted {
-		if kinds++; count > 0 {
-			all += count
-		}
+		all += count
 	}
-	w.synced = fmt.Sprintf("%d objects of each of %d kinds, %d in all,", objects, kinds, all)
+	w.synced = fmt.Sprintf("%d objects of each of %d kinds, %d in all,", objects, len(counted), all)
 	last, since := w.counts(t), time.Now()
 	w.eventually(t, "nothing to move", func(context.Context) string {
 		now := w.counts(t)
@@ -266,7 +269,7 @@ func (w *world) ours(t *testing.T) requests.Counts {
 func (w *world) eventually(t *testing.T, what string, complaint func(ctx context.Context) string) {
 	t.Helper()
 	said := ""
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(look) {
 		if said = complaint(t.Context()); said == "" {
 			return
 		}
