@@ -74,6 +74,7 @@ func aggregatedAPI(t *testing.T, w *World, tenant *Tenant) {
 		// It would stay for all of its grace period.
 		scale(t, tenant, operators.SampleAPIServerNamespace, "wardle-server", 0)
 		kubectl(t, w, tenant, operators.SampleAPIServerNamespace, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
+		waitPodsGone(t, tenant, operators.SampleAPIServerNamespace)
 		require.NoError(t, tenant.Client.CoreV1().Namespaces().Delete(t.Context(), operators.SampleAPIServerNamespace, metav1.DeleteOptions{}))
 		waitNamespaceGone(t, tenant, operators.SampleAPIServerNamespace)
 		within(w, "From the removal of an aggregated API to the end of its server's namespace", begin)
@@ -140,9 +141,11 @@ func delegated(t *testing.T, w *World, tenant *Tenant, space string) {
 	}
 	answers("nonsense", "401", "Unauthorized")
 	answers(own, "403", fmt.Sprintf(`User \"system:serviceaccount:%s:default\" cannot list resource \"flunders\"`, space))
+	// Another, since the sample remembers for ten seconds whom it has refused.
+	kubectl(t, w, tenant, space, "create", "serviceaccount", "reader")
 	kubectl(t, w, tenant, space, "create", "role", "flunders", "--verb=list", "--resource=flunders."+sampleGroup)
-	kubectl(t, w, tenant, space, "create", "rolebinding", "flunders", "--role=flunders", "--serviceaccount="+space+":default")
-	answers(own, "200", "FlunderList")
+	kubectl(t, w, tenant, space, "create", "rolebinding", "flunders", "--role=flunders", "--serviceaccount="+space+":reader")
+	answers(strings.TrimSpace(kubectl(t, w, tenant, space, "create", "token", "reader")), "200", "FlunderList")
 }
 
 // requireAvailable waits for the condition of the sample API.
@@ -161,6 +164,16 @@ func requireAvailable(t *testing.T, tenant *Tenant, want string) {
 			}
 		}
 		return false, asJSON(conditions)
+	})
+}
+
+// waitPodsGone comes before the deletion of a namespace, which would look again only after
+// half of their grace.
+func waitPodsGone(t *testing.T, tenant *Tenant, namespace string) {
+	t.Helper()
+	eventually(t, "pods of "+namespace+" to go", func(ctx context.Context) (bool, string) {
+		pods, err := tenant.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		return err == nil && len(pods.Items) == 0, errText(err)
 	})
 }
 
