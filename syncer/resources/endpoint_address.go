@@ -22,12 +22,17 @@ import (
 // addresses within the pod ranges of nodes that are not of a pod of this very tenant. What
 // is outside the host's cluster is let through: databases that a Service gives a name.
 //
-// Where the host does not let us read its nodes, or does not write their ranges down
-// (spec.podCIDRs), that part can't be known. Such a host keeps tenants' pods from each
-// other by NetworkPolicies, or does not grant the rights to sync endpoints at all.
+// Where the host does not let us read its nodes, those are known that run the tenant's
+// pods; and where it does not write their ranges down (spec.podCIDRs), others' pods are
+// not. Such a host keeps tenants' pods from each other by policies of its network, or
+// does not let endpoints be synced at all.
 func endpointAddresses(env resource.Env) (allowed func(address string) bool) {
 	nodes, ranges := map[netip.Addr]bool{}, []netip.Prefix{}
-	for _, object := range env.View.HostList("nodes") {
+	known := env.View.HostList("nodes")
+	if len(known) == 0 {
+		known = env.View.VirtualList("nodes", "") // made of pods
+	}
+	for _, object := range known {
 		node, ok := object.(*corev1.Node)
 		if !ok {
 			continue
