@@ -9,12 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 )
 
-func TestPluginsComeAfterTheMutatingWebhooks(t *testing.T) {
+func TestPluginsComeAfterTheWebhooks(t *testing.T) {
 	t.Parallel()
 	factory := func(io.Reader) (admission.Interface, error) { return nil, nil }
 	run := options.NewServerRunOptions()
@@ -25,6 +27,12 @@ func TestPluginsComeAfterTheMutatingWebhooks(t *testing.T) {
 	at := slices.Index(order, mutatingwebhook.PluginName)
 	require.Equal(t, []string{"First", "Second"}, order[at+1:at+3])
 	require.Empty(t, run.Admission.Validate())
+
+	APIServerOptions{ValidatingLast: []AdmissionPlugin{{"Third", factory}, {"Fourth", factory}}}.register(run.Admission.GenericAdmission)
+	order = run.Admission.GenericAdmission.RecommendedPluginOrder
+	at = slices.Index(order, resourcequota.PluginName)
+	require.Equal(t, []string{"Third", "Fourth"}, order[at-2:at], "the quota counts what it lets pass, so it comes after all others")
+	require.Less(t, slices.Index(order, validatingwebhook.PluginName), at-2)
 
 	require.Equal(t, before, options.NewServerRunOptions().Admission.GenericAdmission.RecommendedPluginOrder, "other servers have theirs")
 }

@@ -25,14 +25,6 @@ type Trial struct {
 	action  plan.Action
 }
 
-// Desired is the host object that would be made; nil for a change of one that is there.
-func (t Trial) Desired() resource.Object {
-	if t.action.Verb != plan.Create {
-		return nil
-	}
-	return t.action.Want
-}
-
 // Tries reports whether there can be trials of a resource, and in which version.
 func (e *Engine) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
 	kind, ok := e.kinds[gr.Resource]
@@ -47,7 +39,10 @@ func (e *Engine) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
 // filled. What keeps a new object waiting (a Secret on its way to the host) is nothing
 // that the host would refuse it for, and is passed over. The error is a
 // *resource.Rejection for an object that will never be translated.
-func (e *Engine) Trials(gr schema.GroupResource, virtual resource.Object) ([]Trial, error) {
+//
+// Old is the object as it is, nil for one that is new. What the host has not taken of it
+// yet is no matter of this change.
+func (e *Engine) Trials(gr schema.GroupResource, virtual, old resource.Object) ([]Trial, error) {
 	if _, ok := e.Tries(gr); !ok || !e.synced.Load() || virtual.GetDeletionTimestamp() != nil {
 		return nil, nil
 	}
@@ -57,7 +52,13 @@ func (e *Engine) Trials(gr schema.GroupResource, virtual resource.Object) ([]Tri
 		return nil, nil
 	}
 	host := kind.hostObject(env, resource.KeyOf(virtual))
-	if host == nil || !kind.translates(host) || host.GetAnnotations()[resource.AnnotationUID] != string(virtual.GetUID()) {
+	if host != nil && (!kind.translates(host) || host.GetAnnotations()[resource.AnnotationUID] != string(virtual.GetUID())) {
+		host = nil
+	}
+	switch {
+	case old != nil && host == nil:
+		return nil, nil // it was let pass when it was new
+	case old == nil:
 		desired, err := kind.ToHost(env, virtual)
 		if err != nil {
 			return nil, err
@@ -66,19 +67,37 @@ func (e *Engine) Trials(gr schema.GroupResource, virtual resource.Object) ([]Tri
 		return []Trial{{e, kind, virtual, plan.Action{Verb: plan.Create, Want: want}}}, nil
 	}
 	var out []Trial
+	pending := hostPatches(kind, plan.Decide(env, kind.Kind, old, host))
 	for _, action := range plan.Decide(env, kind.Kind, virtual, host).Actions {
-		if action.Side == plan.Host && action.Verb == plan.Patch {
+		if action.Side != plan.Host || action.Verb != plan.Patch {
+			continue
+		}
+		if patch, err := apply.Patch(kind.Kind, action.Live, action.Want); err == nil && !pending[string(patch)] {
 			out = append(out, Trial{e, kind, virtual, action})
 		}
 	}
 	return out, nil
 }
 
+// hostPatches are the patches of the host object that a plan has.
+func hostPatches(kind *syncedKind, p plan.Plan) map[string]bool {
+	out := map[string]bool{}
+	for _, action := range p.Actions {
+		if action.Side != plan.Host || action.Verb != plan.Patch {
+			continue
+		}
+		if patch, err := apply.Patch(kind.Kind, action.Live, action.Want); err == nil {
+			out[string(patch)] = true
+		}
+	}
+	return out
+}
+
 // Do asks the host, by a dry run. It returns the object as the host would have it, and
 // what the host warns of.
 func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string, err error) {
 	var request *rest.Request
-	if create := t.Desired(); create != nil {
+	if create := t.action.Want; t.action.Verb == plan.Create {
 		request = t.kind.host.rest.Post().NamespaceIfScoped(create.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
 			SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
 			Body(create)

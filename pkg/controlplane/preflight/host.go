@@ -3,7 +3,6 @@ package preflight
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -27,8 +26,6 @@ const (
 
 // Trial is one write to the host that can be asked about; engine.Trial is one.
 type Trial interface {
-	// Desired is the object that would be created on the host, nil for a change.
-	Desired() resource.Object
 	// Do asks the host, by a dry run, and returns the object as the host would have it.
 	Do(ctx context.Context) (host resource.Object, warnings []string, err error)
 	// Words is a text of the host in the tenant's words.
@@ -39,8 +36,9 @@ type Trial interface {
 type Translator interface {
 	// Tries tells resources of which there are trials, and their version.
 	Tries(resource schema.GroupResource) (schema.GroupVersion, bool)
-	// Trials are the writes that an object on its way would lead to.
-	Trials(resource schema.GroupResource, virtual resource.Object) ([]Trial, error)
+	// Trials are the writes that an object on its way would lead to; old is what it was,
+	// nil if it is new.
+	Trials(resource schema.GroupResource, virtual, old resource.Object) ([]Trial, error)
 	// Arrived reports whether an object has its host object.
 	Arrived(resource schema.GroupResource, virtual resource.Object) bool
 }
@@ -105,7 +103,7 @@ func (h *Host) Judge(ctx context.Context, object Object) (warnings []string, ref
 	}
 	ask := func() answer { return h.askAll(ctx, translator, object) }
 	var out answer
-	if pod, ok := object.Virtual.(*corev1.Pod); !ok || object.Update || object.DryRun || h.options.Quotas == nil {
+	if pod, ok := object.Virtual.(*corev1.Pod); !ok || object.Old != nil || object.DryRun || h.options.Quotas == nil {
 		out = ask()
 	} else {
 		out = h.depart(ctx, pod, func() bool { return translator.Arrived(object.Resource, pod) }, ask)
@@ -139,7 +137,7 @@ func (h *Host) askAll(ctx context.Context, translator Translator, object Object)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	gr, virtual := object.Resource, object.Virtual
-	trials, err := translator.Trials(gr, virtual)
+	trials, err := translator.Trials(gr, virtual, object.Old)
 	var rejection *resource.Rejection
 	if errors.As(err, &rejection) {
 		return answer{outcome: refused, refusal: apierrors.NewForbidden(gr, virtual.GetName(), errors.New(rejection.Message))}
@@ -150,10 +148,7 @@ func (h *Host) askAll(ctx context.Context, translator Translator, object Object)
 	}
 	var out answer
 	for _, trial := range trials {
-		if object.Update != (trial.Desired() == nil) {
-			continue // an update of what is not on the host yet: it was let pass before
-		}
-		next := h.ask(ctx, gr, trial)
+		next := h.ask(ctx, trial)
 		next.warnings = append(out.warnings, next.warnings...)
 		if out = next; out.outcome != passes {
 			break
@@ -170,7 +165,7 @@ type answer struct {
 	refusal  error
 }
 
-func (h *Host) ask(ctx context.Context, gr schema.GroupResource, trial Trial) answer {
+func (h *Host) ask(ctx context.Context, trial Trial) answer {
 	if h.breaker.Open() {
 		return answer{outcome: absent}
 	}
@@ -188,7 +183,7 @@ func (h *Host) ask(ctx context.Context, gr schema.GroupResource, trial Trial) an
 		out.refusal = refusalOf(err, trial.Words)
 	case untold:
 		if ctx.Err() == nil {
-			out.warnings = append(out.warnings, fmt.Sprintf("the host cluster could not say in advance whether it takes this object of %s; if it does not, an event on it will tell", gr))
+			out.warnings = append(out.warnings, "the host cluster could not tell in advance whether it will take this; if it does not, an event says so")
 		}
 	}
 	return out

@@ -34,8 +34,8 @@ type Judge interface {
 type Object struct {
 	Resource schema.GroupResource
 	Virtual  resource.Object
-	Update   bool // it is there already, and changes
-	DryRun   bool // it will not come
+	Old      resource.Object // what it was; nil if it is new
+	DryRun   bool            // it will not come
 }
 
 // Options configure the plugin.
@@ -79,15 +79,13 @@ func (p *Plugin) Validate(ctx context.Context, request admission.Attributes, _ a
 	if !ok || !asks(request) || request.GetUserInfo().GetName() == p.options.Exempt {
 		return nil
 	}
-	virtual, err := versioned(request.GetObject(), version)
+	object, err := objectOf(request, version)
 	if err != nil {
 		// Nobody is served by a refusal: the host says later what it thinks.
 		klog.FromContext(ctx).Error(err, "Object can't be converted; its preflight is left out", "resource", resource)
 		return nil
 	}
-	warnings, refusal := p.options.Judge.Judge(ctx, Object{
-		Resource: resource, Virtual: virtual, Update: request.GetOperation() == admission.Update, DryRun: request.IsDryRun(),
-	})
+	warnings, refusal := p.options.Judge.Judge(ctx, object)
 	for _, text := range warnings {
 		warning.AddWarning(ctx, "", text)
 	}
@@ -126,6 +124,18 @@ func sameGeneration(before, after runtime.Object) bool {
 	was, wasOK := before.(resource.Object)
 	is, isOK := after.(resource.Object)
 	return wasOK && isOK && is.GetGeneration() != 0 && was.GetGeneration() == is.GetGeneration()
+}
+
+func objectOf(request admission.Attributes, version schema.GroupVersion) (Object, error) {
+	out := Object{Resource: request.GetResource().GroupResource(), DryRun: request.IsDryRun()}
+	var err error
+	if out.Virtual, err = versioned(request.GetObject(), version); err != nil {
+		return out, err
+	}
+	if request.GetOperation() == admission.Update {
+		out.Old, err = versioned(request.GetOldObject(), version)
+	}
+	return out, err
 }
 
 // versioned is an object as the syncer knows it. What it shares with the one in admission

@@ -11,8 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"nestling.dev/nestling/syncer/resource"
 )
 
 const (
@@ -118,30 +116,26 @@ func isDone(e *entry) bool {
 // pod.
 var tokenVolume = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`)
 
-// fingerprint is the same for siblings: pods with one controller, or one generateName,
-// that are alike but for what follows from their names and UIDs; so are their
-// translations. Empty: the object has no siblings.
-func fingerprint(virtual resource.Object) string {
-	pod, ok := virtual.(*corev1.Pod)
-	if !ok {
-		return ""
-	}
+// fingerprint is the same for siblings: pods of one namespace that are alike, and so are
+// their translations. With one controller, or one generateName, they may differ in what
+// follows from their names and UIDs.
+func fingerprint(pod *corev1.Pod) string {
 	family := pod.GenerateName
 	if controller := metav1.GetControllerOf(pod); controller != nil {
 		family = string(controller.UID)
-	}
-	if family == "" {
-		return ""
 	}
 	text, err := json.Marshal([]any{pod.Labels, pod.Annotations, pod.Spec})
 	if err != nil {
 		return "" // cannot be: API types always have a JSON form
 	}
-	own := []string{pod.Name, ""}
-	if pod.UID != "" {
-		own = append(own, string(pod.UID), "")
+	alike := tokenVolume.ReplaceAllLiteralString(string(text), "")
+	if family != "" {
+		own := []string{pod.Name, ""}
+		if pod.UID != "" {
+			own = append(own, string(pod.UID), "")
+		}
+		alike = strings.NewReplacer(own...).Replace(alike)
 	}
-	alike := strings.NewReplacer(own...).Replace(tokenVolume.ReplaceAllLiteralString(string(text), ""))
 	sum := sha256.Sum256([]byte(alike))
 	return pod.Namespace + "/" + family + "/" + string(sum[:])
 }
