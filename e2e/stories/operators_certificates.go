@@ -28,6 +28,12 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 	// Its webhook has a CA of its own, which its injector writes into the configurations.
 	// Until then, and until its pod is ready, nothing of cert-manager's can be made.
 	took := lag(t, tenant, space, "app.kubernetes.io/name=webhook", func(ctx context.Context) error {
+		select {
+		case err := <-installed:
+			require.NoError(t, err)
+			installed <- nil
+		default:
+		}
 		_, err := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "").Create(ctx, selfSigned("self-signed"), metav1.CreateOptions{})
 		return err
 	})
