@@ -12,10 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/e2e/addon/nameserver"
 	"nestling.dev/nestling/e2e/dnsload"
+	"nestling.dev/nestling/syncer/naming"
 )
 
 // names are what the tenant's own DNS knows, and what it asks others.
@@ -25,6 +27,7 @@ func names() []Story {
 		{Name: "a StatefulSet's names resolve in the first second of its pods' readiness", Run: firstSecond},
 		{Name: "the world's names and a company's resolve, the host's and another tenant's do not", Run: othersNames},
 		{Name: "a pod finds others by the names that its search path makes", Real: true, Run: searchPath},
+		{Name: "the tenant's metrics tell of its DNS, and go on telling of requests to APIs", Run: namesMetrics},
 		{Name: "DNS loses none of 1000 queries a second", Alone: true, Run: noneLost},
 		{Name: "names resolve while the host's API is away", Alone: true, Run: namesInOutage},
 		{Name: "names resolve soon after the control plane was killed", Alone: true, Run: namesAfterCrash},
@@ -167,6 +170,14 @@ spec: {readinessGates: [{conditionType: example.com/never}], hostname: one, subd
 	for question, want := range wanted {
 		resolves(t, server, question, want)
 	}
+	// The tenant's DNS needs one host Service, which came with the tenant.
+	own, err := w.Host.CoreV1().Services(w.HostNamespace).Get(t.Context(), w.A.Name+"-dns", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, dnsIP(t, w.A), own.Spec.ClusterIP)
+	for _, resource := range []string{"services", "endpoints"} {
+		err := w.Host.CoreV1().RESTClient().Get().Namespace(w.HostNamespace).Resource(resource).Name(naming.Host(w.A.Name, "kube-system", "kube-dns")).Do(t.Context()).Error()
+		require.True(t, apierrors.IsNotFound(err), "%s: %v", resource, err)
+	}
 	// An address has as many names as headless Services that it is behind; the first is told.
 	endpoint, err := nameserver.Ask(t.Context(), server, reverse(t, second.Status.PodIP))
 	require.NoError(t, err)
@@ -305,6 +316,17 @@ func searchPath(t *testing.T, w *World) {
 	out, err := tryShell(t.Context(), w.A, client, "", "nslookup upstream.default.svc.cluster.local")
 	require.Error(t, err)
 	require.Contains(t, out, "NXDOMAIN")
+}
+
+// namesMetrics are CoreDNS's. Its plugin for Kubernetes would take over the hooks by which
+// client-go counts requests, of which there is one set in a process.
+func namesMetrics(t *testing.T, w *World) {
+	resolves(t, dnsOf(t, w, w.A), "A kubernetes.default.svc.cluster.local", "A "+clusterIP(t, w.A, "default", "kubernetes"))
+	metrics, err := w.A.Client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, string(metrics), "\nrest_client_requests_total{")
+	require.Contains(t, string(metrics), `coredns_dns_requests_total{family="1",proto="udp",server="dns",type="A",view="",zone="cluster.local."}`)
+	require.NotContains(t, string(metrics), "\ncoredns_kubernetes_rest_client_requests_total{")
 }
 
 // loadTime is a minute in the benchmark.

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	client "k8s.io/client-go/kubernetes"
+	clientset "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
@@ -27,7 +27,7 @@ import (
 type records struct {
 	services, slices, namespaces, pods cache.Indexer
 	controllers                        []cache.Controller
-	virtual                            client.Interface
+	virtual                            clientset.Interface
 	disconnect                         func()
 	// changed is when, in seconds since 1970: the serial number of the zone.
 	changed atomic.Int64
@@ -50,7 +50,7 @@ func newRecords(config *rest.Config) (*records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("virtual client: %w", err)
 	}
-	virtual, err := client.NewForConfigAndClient(config, transport)
+	virtual, err := clientset.NewForConfigAndClient(config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("virtual client: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	applydiscovery "k8s.io/client-go/applyconfigurations/discovery/v1"
-	client "k8s.io/client-go/kubernetes"
+	clientset "k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 )
 
@@ -36,13 +36,13 @@ const (
 // changes or deletes them. There is no second host Service: the syncer leaves it alone, and
 // so does the admission of Service IPs.
 type keeper struct {
-	virtual client.Interface
+	virtual clientset.Interface
 	service Service
 	port    int
 	dirty   chan struct{} // holds one: something has changed since the last look
 }
 
-func newKeeper(virtual client.Interface, service Service, port int) *keeper {
+func newKeeper(virtual clientset.Interface, service Service, port int) *keeper {
 	return &keeper{virtual: virtual, service: service, port: port, dirty: make(chan struct{}, 1)}
 }
 
