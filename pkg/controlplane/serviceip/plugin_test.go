@@ -298,6 +298,7 @@ func TestUpdate(t *testing.T) {
 		"a port more":                    {old: clusterIP, new: `{ports: [{name: a, port: 80}, {name: b, port: 81}]}`},
 		"a node port more":               {old: nodePort, new: `{type: NodePort, ports: [{name: a, port: 80}, {name: b, port: 81}]}`, asked: true, want: allocated{NodePorts: []int32{30081}}},
 		"a node port of the user's":      {old: nodePort, new: `{type: NodePort, ports: [{name: a, port: 80, nodePort: 31000}]}`, asked: true, want: allocated{NodePorts: []int32{31000}}},
+		"external IPs":                   {old: clusterIP, new: `{externalIPs: [203.0.113.1], ports: [{name: a, port: 80}]}`, asked: true},
 		"a port's number":                {old: nodePort, new: `{type: NodePort, ports: [{name: a, port: 8080}]}`},
 		"ClusterIP to NodePort":          {old: clusterIP, new: `{type: NodePort, ports: [{name: a, port: 80}]}`, asked: true, want: allocated{NodePorts: []int32{30080}}},
 		"NodePort to LoadBalancer":       {old: nodePort, new: `{type: LoadBalancer, ports: [{name: a, port: 80}]}`},

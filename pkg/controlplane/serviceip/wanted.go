@@ -2,6 +2,7 @@ package serviceip
 
 import (
 	"context"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,9 +75,11 @@ func checkable(wanted *api.Service) *api.Service {
 	return out
 }
 
-// needsMore tells whether wanted has or lacks an address that old does not have.
+// needsMore tells whether wanted has or lacks an address that old does not have. External
+// IPs are such, if only to be refused at once.
 func needsMore(wanted, old *api.Service) bool {
 	return !hasIP(old) ||
+		len(wanted.Spec.ExternalIPs) > 0 && !slices.Equal(wanted.Spec.ExternalIPs, old.Spec.ExternalIPs) ||
 		needsSecondIP(wanted, old) ||
 		needsNodePort(wanted, old) ||
 		apiservice.NeedsHealthCheck(wanted) && !apiservice.NeedsHealthCheck(old)

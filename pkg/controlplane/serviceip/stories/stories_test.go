@@ -253,6 +253,10 @@ func TestExternalIPsAreRefusedAtOnce(t *testing.T) {
 	_, err := services.Create(t.Context(), service("web", corev1.ServiceSpec{ExternalIPs: []string{"8.8.8.8"}, Ports: []corev1.ServicePort{port("", 80)}}), metav1.CreateOptions{})
 	require.True(t, apierrors.IsForbidden(err), "%v", err)
 	require.ErrorContains(t, err, `services "web" is forbidden: spec.externalIPs is not allowed`)
+	_, err = services.Create(t.Context(), service("later", corev1.ServiceSpec{Ports: []corev1.ServicePort{port("", 80)}}), metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = services.Patch(t.Context(), "later", types.MergePatchType, []byte(`{"spec":{"externalIPs":["8.8.8.8"]}}`), metav1.PatchOptions{})
+	require.ErrorContains(t, err, `services "later" is forbidden: spec.externalIPs is not allowed`)
 }
 
 // Not parallel: it takes the host away from all.
