@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ spec:
     http:
       paths:
       - {path: /hostname, pathType: Prefix, backend: {service: {name: shop, port: {name: http}}}}
-      - {path: /hostname/, pathType: Exact, backend: {service: {name: blog, port: {number: 80}}}}
+      - {path: /shell, pathType: Exact, backend: {service: {name: blog, port: {number: 80}}}}
 `), metav1.CreateOptions{})
 	require.NoError(t, err)
 	eventually(t, "the address of the Ingress", func(ctx context.Context) (bool, string) {
@@ -152,10 +153,10 @@ spec:
 		waitPod(t, w.A, space, pod, "is ready", isReady)
 	}
 	if w.Real {
-		for path, want := range map[string]string{"/hostname": "shop"} {
+		for path, want := range map[string]string{"/hostname": "shop", "/shell?cmd=hostname": "blog"} {
 			eventually(t, want+" at "+path, func(ctx context.Context) (bool, string) {
 				answer, err := fetch(ctx, client, "https://"+host+path)
-				return answer == want, answer + errText(err)
+				return strings.Contains(answer, want), answer + errText(err)
 			})
 		}
 		answer, err := fetch(t.Context(), client, "http://"+host+"/hostname")
