@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/e2e/addon/cloud"
+	"nestling.dev/nestling/e2e/addon/dra"
 	"nestling.dev/nestling/e2e/addon/enforcer"
 	"nestling.dev/nestling/e2e/addon/metricsserver"
 	"nestling.dev/nestling/e2e/application"
@@ -105,6 +106,12 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
 	require.NoError(t, metricsServer.Install(t.Context(), host))
 
+	driver, err := dra.Build(t.Context(), root)
+	require.NoError(t, err)
+	devices, err := dra.Start(t.Context(), host, driver)
+	require.NoError(t, err)
+	t.Cleanup(devices.Stop)
+
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())
 	require.NoError(t, err)
@@ -121,7 +128,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	return &stories.World{
 		Host: client, HostConfig: hostConfig, HostKubeconfig: host.Kubeconfig(), HostNamespace: hostNamespace,
 		A: a, B: b, Rotating: b, Namespaced: d,
-		Cloud: platform, Enforces: true,
+		Cloud: platform, Enforces: true, DeviceDriver: dra.Driver,
 		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Kill: installer.kill, Restart: installer.restart,
 		DialFrom:    dialFrom,

@@ -21,12 +21,13 @@ func devices() []Story {
 	}
 }
 
-// driver of the story's devices. Nothing plays it: simulated kubelets start pods without.
-const driver = "story.example.com"
-
-// offerDevices puts a pool of two devices on a node of the host.
-func offerDevices(t *testing.T, w *World, node string) {
+// offerDevices has a class of a driver's devices on the host, of which there are two on its
+// first node. Simulated kubelets start pods without a driver, so there need be none.
+func offerDevices(t *testing.T, w *World) (driver, slice string) {
 	t.Helper()
+	if driver = w.DeviceDriver; driver == "" {
+		driver = "story.example.com"
+	}
 	_, err := w.Host.ResourceV1().DeviceClasses().Create(t.Context(), &resourcev1.DeviceClass{
 		ObjectMeta: metav1.ObjectMeta{Name: driver},
 		Spec: resourcev1.DeviceClassSpec{Selectors: []resourcev1.DeviceSelector{
@@ -34,8 +35,19 @@ func offerDevices(t *testing.T, w *World, node string) {
 		}},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = w.Host.ResourceV1().DeviceClasses().Delete(context.Background(), driver, metav1.DeleteOptions{})
+	})
+	if w.DeviceDriver != "" {
+		slices, err := w.Host.ResourceV1().ResourceSlices().List(t.Context(), metav1.ListOptions{FieldSelector: "spec.driver=" + driver})
+		require.NoError(t, err)
+		require.Len(t, slices.Items, 1)
+		return driver, slices.Items[0].Name
+	}
+	node := nodeNames(t, w)[0]
+	slice = node + "-" + driver
 	_, err = w.Host.ResourceV1().ResourceSlices().Create(t.Context(), &resourcev1.ResourceSlice{
-		ObjectMeta: metav1.ObjectMeta{Name: node + "-" + driver},
+		ObjectMeta: metav1.ObjectMeta{Name: slice},
 		Spec: resourcev1.ResourceSliceSpec{
 			Driver: driver, NodeName: &node, Pool: resourcev1.ResourcePool{Name: node, Generation: 1, ResourceSliceCount: 1},
 			Devices: []resourcev1.Device{{Name: "device-0"}, {Name: "device-1"}},
@@ -43,22 +55,20 @@ func offerDevices(t *testing.T, w *World, node string) {
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx := context.Background()
-		_ = w.Host.ResourceV1().ResourceSlices().Delete(ctx, node+"-"+driver, metav1.DeleteOptions{})
-		_ = w.Host.ResourceV1().DeviceClasses().Delete(ctx, driver, metav1.DeleteOptions{})
+		_ = w.Host.ResourceV1().ResourceSlices().Delete(context.Background(), slice, metav1.DeleteOptions{})
 	})
+	return driver, slice
 }
 
 func deviceClaims(t *testing.T, w *World) {
-	if w.Real {
+	if w.Real && w.DeviceDriver == "" {
 		t.Skip("a kubelet asks a driver to prepare devices, and there is none")
 	}
 	client, space := w.A.Client.ResourceV1(), namespace(t, w.A, "devices")
-	node := nodeNames(t, w)[0]
-	offerDevices(t, w, node)
+	driver, sliceName := offerDevices(t, w)
 	eventually(t, "the devices in the tenant", func(ctx context.Context) (bool, string) {
 		_, classErr := client.DeviceClasses().Get(ctx, driver, metav1.GetOptions{})
-		slice, err := client.ResourceSlices().Get(ctx, node+"-"+driver, metav1.GetOptions{})
+		slice, err := client.ResourceSlices().Get(ctx, sliceName, metav1.GetOptions{})
 		return classErr == nil && err == nil && len(slice.Spec.Devices) == 2, errText(classErr) + errText(err)
 	})
 	_, err := client.ResourceClaimTemplates(space).Create(t.Context(), decode[resourcev1.ResourceClaimTemplate](t, w, `
@@ -81,7 +91,7 @@ spec:
 `
 	}
 	own := runPod(t, w, w.A, space, template("own", "resourceClaimTemplateName: one"))
-	require.Equal(t, node, own.Spec.NodeName)
+	require.Equal(t, nodeNames(t, w)[0], own.Spec.NodeName)
 	sharers := []*corev1.Pod{
 		runPod(t, w, w.A, space, template("sharer-0", "resourceClaimName: shared")),
 		runPod(t, w, w.A, space, template("sharer-1", "resourceClaimName: shared")),
@@ -112,6 +122,9 @@ spec:
 		return len(pod.Status.ResourceClaimStatuses) == 1
 	}).Status.ResourceClaimStatuses[0].ResourceClaimName
 	require.Equal(t, []string{string(own.UID)}, consumers[generated])
+	if w.Real {
+		requireDevice(t, w, own, generated)
+	}
 
 	// There is no third device.
 	createPod(t, w, w.A, space, template("late", "resourceClaimTemplateName: one"))
@@ -137,6 +150,22 @@ spec:
 		list, err := w.Host.ResourceV1().ResourceClaims(w.HostNamespace).List(ctx, metav1.ListOptions{LabelSelector: "nestling.dev/namespace=" + space})
 		return err == nil && len(list.Items) == 1, strconv.Itoa(len(list.Items)) + errText(err)
 	})
+}
+
+// requireDevice wants the driver to have prepared the device of a pod's claim, and its words
+// to be about the tenant's objects.
+func requireDevice(t *testing.T, w *World, pod *corev1.Pod, name string) {
+	t.Helper()
+	var device resourcev1.AllocatedDeviceStatus
+	eventually(t, "the driver's word on claim "+name, func(ctx context.Context) (bool, string) {
+		claim, err := w.A.Client.ResourceV1().ResourceClaims(pod.Namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil || len(claim.Status.Devices) != 1 {
+			return false, errText(err)
+		}
+		device = claim.Status.Devices[0]
+		return true, ""
+	})
+	require.Equal(t, fmt.Sprintf("prepared %s for claim %s/%s", device.Device, pod.Namespace, name), device.Conditions[0].Message)
 }
 
 // apiQuantity is a number of bytes as manifests write it.

@@ -52,6 +52,8 @@ type World struct {
 	Restart func(ctx context.Context, tenant string) (stopped time.Duration, err error)
 	// StopHostAPI and StartHostAPI stop nothing else of the host.
 	StopHostAPI, StartHostAPI func(ctx context.Context) error
+	// DeviceDriver has devices on the host; empty where there is none.
+	DeviceDriver string
 	// StopNode makes a node die without a word, StartNode brings it back; nil where none may.
 	StopNode, StartNode func(ctx context.Context, name string) error
 	// Outage is how long a story stops the host's API.
