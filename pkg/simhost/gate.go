@@ -103,10 +103,23 @@ func (g *gate) shut() {
 	_ = g.listener.Close()
 	g.listener = nil
 	g.opened = make(chan struct{})
+	g.cut()
+}
+
+// cut ends all connections; mu is held.
+func (g *gate) cut() {
 	for conn := range g.conns {
 		_ = conn.(*gatedConn).Conn.Close()
 	}
 	clear(g.conns)
+}
+
+// forsake ends what a closed gate's server has left: a connection that is made in the
+// moment of the stop is on nobody's list.
+func (g *gate) forsake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut()
 }
 
 // open listens again on the same port. It keeps trying for a while: the port

@@ -136,6 +136,7 @@ func advertiseAddress() net.IP { return net.IPv4(198, 19, 255, 254) }
 func (h *Host) release() {
 	if h.gate != nil {
 		_ = h.gate.Close()
+		h.gate.forsake()
 	}
 	if h.kubelets != nil {
 		_ = h.kubelets.listener.Close()
