@@ -234,6 +234,7 @@ func populate(t *testing.T, w *world) {
 		_, err := w.virtual.DiscoveryV1().EndpointSlices("shop").Create(t.Context(), &slice, metav1.CreateOptions{})
 		require.NoError(t, err, slice.Name)
 	}
+	w.eventually(t, "A kubernetes.default.svc.cluster.local", "A 10.96.0.1") // the API server's, which takes its time
 	pod(t, w, "done", "10.244.0.6", corev1.PodSucceeded)
 	pod(t, w, "db-0", "10.244.0.5", corev1.PodRunning)
 }
