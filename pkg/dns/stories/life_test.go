@@ -28,7 +28,7 @@ import (
 // denial, not even for a second.
 func TestANewNameResolvesAtOnce(t *testing.T) {
 	t.Parallel()
-	w := start(t, nil)
+	w := join(t, nil)
 	const rounds = 20
 	var slowest time.Duration
 	for i := range rounds {
@@ -59,7 +59,7 @@ endpoints: [{addresses: [10.244.0.9], hostname: web-0}]
 // An answer that does not fit into a packet says so, and TCP has all of it.
 func TestLongAnswers(t *testing.T) {
 	t.Parallel()
-	w := start(t, nil)
+	w := join(t, nil)
 	const many = 200
 	service := parse[corev1.Service](t, "{metadata: {name: many}, spec: {clusterIP: None, ports: [{port: 80}]}}")
 	_, err := w.virtual.CoreV1().Services("default").Create(t.Context(), &service, metav1.CreateOptions{})
@@ -176,7 +176,7 @@ func TestAServiceOfTheNameWithAnotherAddressGivesWay(t *testing.T) {
 
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
-	w := start(t, nil)
+	w := join(t, nil)
 	config, err := w.api.API.ClientConfig(controlplane.DNSUser)
 	require.NoError(t, err)
 	own, err := kubernetes.NewForConfig(config)
@@ -209,7 +209,7 @@ func TestUpstream(t *testing.T) {
 	t.Parallel()
 	t.Run("without any, names of others are refused, and the cluster's resolve", func(t *testing.T) {
 		t.Parallel()
-		w := start(t, nil)
+		w := join(t, nil)
 		require.Equal(t, "REFUSED", says(w.ask(t, "A www.example.org")))
 		require.Equal(t, "REFUSED", says(w.ask(t, "PTR 1.1.1.10.in-addr.arpa")))
 		require.Equal(t, "NXDOMAIN", says(w.ask(t, "A kubernetes.default.svc.host.example")))
@@ -217,12 +217,12 @@ func TestUpstream(t *testing.T) {
 	})
 	t.Run("a dead one is passed over", func(t *testing.T) {
 		t.Parallel()
-		w := start(t, func(o *dns.Options) { o.Upstream = []string{"127.0.0.1:1", nameserver(t, upstream)} })
+		w := join(t, func(o *dns.Options) { o.Upstream = []string{"127.0.0.1:1", nameserver(t, upstream)} })
 		require.Equal(t, "A 192.0.2.80", says(w.ask(t, "A www.example.org")))
 	})
 	t.Run("a dead one alone is a failure, and soon", func(t *testing.T) {
 		t.Parallel()
-		w := start(t, func(o *dns.Options) { o.Upstream = []string{"127.0.0.1:1"} })
+		w := join(t, func(o *dns.Options) { o.Upstream = []string{"127.0.0.1:1"} })
 		begin := time.Now()
 		query := new(miekg.Msg).SetQuestion("www.example.org.", miekg.TypeA)
 		answer, _, err := (&miekg.Client{Timeout: patience}).ExchangeContext(t.Context(), query, w.server.Address())
@@ -234,7 +234,7 @@ func TestUpstream(t *testing.T) {
 
 // It stops with all that it has started, and the port is free for the next.
 func TestStopLeavesNothing(t *testing.T) {
-	w := start(t, nil)
+	w := join(t, nil)
 	require.NoError(t, w.stop())
 	require.Empty(t, goroutines())
 	w.serve(t, func(o *dns.Options) { o.Upstream = []string{nameserver(t, upstream)} })

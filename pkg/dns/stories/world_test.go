@@ -2,6 +2,7 @@ package stories
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,12 +36,49 @@ type world struct {
 	stop    func() error
 }
 
-// start brings up an API server of its own for a test: the DNS of one makes Services in it.
+// shared is an API server for tests that leave kube-system alone, set by TestMain and not
+// changed after.
+var shared *controlplanetest.Server
+
+func TestMain(m *testing.M) {
+	server, stop, err := controlplanetest.Run(withRange())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	shared = server
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func withRange() controlplanetest.Options {
+	return controlplanetest.Options{Configure: func(o *controlplane.APIServerOptions) { o.ServiceCIDR = "10.96.0.0/12" }}
+}
+
+// join starts a DNS for the shared API server. It keeps no Service.
+func join(t *testing.T, configure func(*dns.Options)) *world {
+	t.Helper()
+	return open(t, shared, func(o *dns.Options) {
+		o.Service = nil
+		if configure != nil {
+			configure(o)
+		}
+	})
+}
+
+// start brings up an API server for one test alone, and its DNS.
 func start(t *testing.T, configure func(*dns.Options)) *world {
 	t.Helper()
-	w := &world{api: controlplanetest.Start(t, controlplanetest.Options{
-		Configure: func(o *controlplane.APIServerOptions) { o.ServiceCIDR = "10.96.0.0/12" },
-	})}
+	return open(t, controlplanetest.Start(t, withRange()), configure)
+}
+
+func open(t *testing.T, api *controlplanetest.Server, configure func(*dns.Options)) *world {
+	t.Helper()
+	w := &world{api: api}
 	var err error
 	w.virtual, err = kubernetes.NewForConfig(w.api.Config)
 	require.NoError(t, err)
