@@ -27,7 +27,7 @@ func manifests(kind, name string) []string {
 {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: NAME}, spec: {storageClassName: immediate, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}`,
 		"PersistentVolume": ``, // made for the claims
 		"Pod": `
-{apiVersion: v1, kind: Pod, metadata: {name: NAME, labels: {app: NAME}}, spec: {containers: [{name: c, image: registry.k8s.io/pause}]}}`,
+{apiVersion: v1, kind: Pod, metadata: {name: NAME, labels: {app: NAME}}, spec: {enableServiceLinks: false, containers: [{name: c, image: registry.k8s.io/pause}]}}`, // or each has variables of all Services
 		"ResourceClaim": `
 {apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: NAME}, spec: {devices: {requests: [{name: a, exactly: {deviceClassName: NAME}}]}}}`,
 		"ServiceAccount": ``, // every namespace has one; none is synced by default
