@@ -76,6 +76,11 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	if !apierrors.IsAlreadyExists(err) { // on a kept node, after a run that was cut off
 		require.NoError(t, err)
 	}
+	driver, err := dra.Build(t.Context(), root)
+	require.NoError(t, err)
+	devices, err := dra.Start(t.Context(), host, driver)
+	require.NoError(t, err)
+	t.Cleanup(devices.Stop) // after the tenants have left: kubelet needs it to end their pods
 	around := hostDNS(t, host, client)
 	installer := &installer{
 		corp: around.corp,
@@ -105,12 +110,6 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, err)
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
 	require.NoError(t, metricsServer.Install(t.Context(), host))
-
-	driver, err := dra.Build(t.Context(), root)
-	require.NoError(t, err)
-	devices, err := dra.Start(t.Context(), host, driver)
-	require.NoError(t, err)
-	t.Cleanup(devices.Stop)
 
 	// One on a volume, as manifests have it by default, and one that forgets.
 	a, err := installer.install(t.Context(), tenantA, persistent())

@@ -146,9 +146,11 @@ spec:
 		return err == nil && claim.Status.Allocation == nil && len(claim.Status.ReservedFor) == 0, errText(err) + asJSON(claim)
 	})
 	require.NoError(t, client.ResourceClaims(space).Delete(t.Context(), "shared", metav1.DeleteOptions{}))
+	require.NoError(t, w.A.Client.CoreV1().Pods(space).Delete(t.Context(), "late", metav1.DeleteOptions{}))
+	waitNoHostPods(t, w, w.A, space)
 	eventually(t, "the end of the host's claims", func(ctx context.Context) (bool, string) {
 		list, err := w.Host.ResourceV1().ResourceClaims(w.HostNamespace).List(ctx, metav1.ListOptions{LabelSelector: "nestling.dev/namespace=" + space})
-		return err == nil && len(list.Items) == 1, strconv.Itoa(len(list.Items)) + errText(err)
+		return err == nil && len(list.Items) == 0, strconv.Itoa(len(list.Items)) + errText(err)
 	})
 }
 
