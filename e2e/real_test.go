@@ -118,7 +118,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 	require.NoError(t, err)
 	d, err := installer.install(t.Context(), tenantD, namespaced())
 	require.NoError(t, err)
-	platform, stop, err := cloud.Start(t.Context(), hostConfig)
+	platform, stop, err := cloud.Start(t.Context(), hostConfig, true)
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	stop, err = enforcer.Start(t.Context(), enforcer.Options{Host: hostConfig, Restore: restoreOn(host)})

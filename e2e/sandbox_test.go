@@ -76,7 +76,7 @@ func sandboxWorld(t *testing.T, root string, box *sandbox.Sandbox) *stories.Worl
 	require.NoError(t, err)
 	d, err := tenant(dir, tenantD, "", box.Tenant(tenantD).Kubeconfig())
 	require.NoError(t, err)
-	platform, stop, err := cloud.Start(t.Context(), box.HostConfig())
+	platform, stop, err := cloud.Start(t.Context(), box.HostConfig(), false)
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	w := &stories.World{

@@ -32,7 +32,7 @@ func attacks() []Story {
 		{Name: "claims reach no other tenant's data", Run: stolenClaims},
 		{Name: "mirrors that a tenant edits or deletes are put back", Run: editedMirrors},
 		{Name: "the API server connects nowhere special for its users", Run: wayOut},
-		{Name: "what makes the cluster what it is cannot be deleted", Run: foundations},
+		{Name: "what makes the cluster what it is cannot be deleted", Alone: true, Run: foundations},
 		{Name: "what the host puts into a pod cannot be entered", Run: injectedContainer},
 		{Name: "names and annotations may be as long as they may", Run: longest},
 		{Name: "a pod may have of its node what the host's Pod Security lets it, and hears what not", Alone: true, Run: podSecurity},

@@ -154,8 +154,14 @@ func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		return Plan{Actions: []Action{{Side: Host, Verb: Delete, Live: host, Reason: "no longer needed on the host"}}}
 	}
 	var out Plan
+	var ending []Action // of the virtual object: after its last words, as the reason why
 	if kind.Mortal {
-		out.Actions = append(out.Actions, mirrorDeletion(virtual, host)...)
+		deletion := mirrorDeletion(virtual, host)
+		if host.GetDeletionTimestamp() != nil && virtual.GetDeletionTimestamp() == nil {
+			ending = deletion
+		} else {
+			out.Actions = deletion
+		}
 	}
 	if host.GetDeletionTimestamp() == nil && (virtual.GetDeletionTimestamp() == nil || !kind.Mortal) {
 		updates, err := updateHost(env, kind, virtual, host)
@@ -168,6 +174,7 @@ func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		out.Actions = append(out.Actions, updates...)
 	}
 	out.Actions = append(out.Actions, updateVirtual(env, kind, virtual, host)...)
+	out.Actions = append(out.Actions, ending...)
 	return out
 }
 

@@ -33,6 +33,7 @@ const (
 // Cloud is a running platform.
 type Cloud struct {
 	host     kubernetes.Interface
+	backends bool
 	services cache.Indexer
 	ingress  cache.Indexer
 	queue    workqueue.TypedRateLimitingInterface[work]
@@ -49,14 +50,17 @@ type work struct {
 	kind, namespace, name string
 }
 
-// Start runs a platform until stop is called.
-func Start(ctx context.Context, config *rest.Config) (cloud *Cloud, stop func(), err error) {
+// Start runs a platform until stop is called. Where nothing stands behind Services, as on
+// a simulated host, backends are answered for with 503 and not dialled: their addresses
+// may be somebody else's on this machine.
+func Start(ctx context.Context, config *rest.Config, backends bool) (cloud *Cloud, stop func(), err error) {
 	host, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cloud: %w", err)
 	}
 	c := &Cloud{
-		host: host, assigned: map[string]int{}, next: 10,
+		backends: backends,
+		host:     host, assigned: map[string]int{}, next: 10,
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[work](20*time.Millisecond, 5*time.Second)),
 	}
 	_, err = host.NetworkingV1().IngressClasses().Create(ctx, &networkingv1.IngressClass{

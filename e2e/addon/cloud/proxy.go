@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -32,6 +33,9 @@ func (c *Cloud) serve(answer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	address, err := c.address(namespace, backend.Service)
+	if err == nil && !c.backends {
+		err = errors.New("nothing stands behind Services here")
+	}
 	if err != nil {
 		http.Error(answer, err.Error(), http.StatusServiceUnavailable)
 		return
