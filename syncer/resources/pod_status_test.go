@@ -246,7 +246,7 @@ func TestPodDrainedOnTheHostEndsInTheVirtualClusterToo(t *testing.T) {
 		disruption.Reason = "EvictionByEvictionAPI"
 		pod.Status.Conditions = append(pod.Status.Conditions, disruption)
 	})
-	require.Equal(t, "delete virtual grace 30s: host object is being deleted; "+shown, s.settle())
+	require.Equal(t, shown+"; delete virtual grace 30s: host object is being deleted", s.settle(), "the reason comes first")
 	require.Equal(t, "EvictionByEvictionAPI", podCondition(&s.virtual().Status, corev1.DisruptionTarget).Reason)
 	s.world.HostObjects = nil
 	require.Equal(t, "delete virtual grace 0s: host object has ended", s.settle())
