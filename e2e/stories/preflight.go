@@ -149,6 +149,7 @@ spec:
   parallelism: %[1]d
   completions: %[1]d
   template:
+    metadata: {annotations: {simulated-node/runs-for: 3s}}
     spec:
       activeDeadlineSeconds: 600
       restartPolicy: Never
