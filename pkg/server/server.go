@@ -164,10 +164,10 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
-		if unreadable := slices.Sorted(maps.Keys(found.Unreadable())); len(unreadable) > 0 {
-			klog.FromContext(ctx).Info("The host does not grant optional rights; what needs them degrades", "resources", unreadable)
-		}
 		s.unreadable = found.Unreadable()
+		if len(s.unreadable) > 0 {
+			klog.FromContext(ctx).Info("The host does not grant optional rights; what needs them degrades", "resources", slices.Sorted(maps.Keys(s.unreadable)))
+		}
 		if s.config.Nodes.Mirror == config.MirrorAll && s.unreadable["nodes"] {
 			return fmt.Errorf("nodes.mirror is %q, but the host does not let us read its nodes: apply the tenant's manifests with their ClusterRole, or use %q",
 				config.MirrorAll, config.MirrorUsed)

@@ -80,24 +80,34 @@ func (c *client) get(ctx context.Context, key resource.Key) (resource.Object, er
 }
 
 func (c *client) create(ctx context.Context, object resource.Object) error {
+	return c.creation(object).Do(ctx).Error()
+}
+
+// creation is the request of a create; dryRun, if any, is metav1.DryRunAll.
+func (c *client) creation(object resource.Object, dryRun ...string) *rest.Request {
 	return c.rest.Post().NamespaceIfScoped(object.GetNamespace(), c.kind.Namespaced).Resource(c.kind.Resource.Resource).
-		SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
-		Body(object).Do(ctx).Error()
+		SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
+		Body(object)
 }
 
 // patch writes, and reads the object as it is then into after unless that is nil.
 func (c *client) patch(ctx context.Context, live resource.Object, subresource string, patch []byte, after resource.Object) error {
+	result := c.change(live, subresource, patch).Do(ctx)
+	if after == nil {
+		return result.Error()
+	}
+	return result.Into(after)
+}
+
+// change is the request of a patch; dryRun as in creation.
+func (c *client) change(live resource.Object, subresource string, patch []byte, dryRun ...string) *rest.Request {
 	request := c.rest.Patch(apply.Type(c.kind)).NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
 		Resource(c.kind.Resource.Resource).Name(live.GetName())
 	if subresource != "" {
 		request = request.SubResource(subresource)
 	}
-	result := request.SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
-		Body(patch).Do(ctx)
-	if after == nil {
-		return result.Error()
-	}
-	return result.Into(after)
+	return request.SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: dryRun}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
+		Body(patch)
 }
 
 func (c *client) bind(ctx context.Context, live resource.Object, node string) error {

@@ -39,14 +39,18 @@ func Unserved(ctx context.Context, host rest.Interface, kinds []resource.Kind) (
 
 // resourcesOf are what a group version serves, nothing if there is no such version.
 func resourcesOf(ctx context.Context, host rest.Interface, version schema.GroupVersion) ([]metav1.APIResource, error) {
-	path := []string{"apis", version.Group, version.Version}
-	if version.Group == "" {
-		path = []string{"api", version.Version}
-	}
 	var list metav1.APIResourceList
-	err := host.Get().AbsPath(path...).Do(ctx).Into(&list)
+	err := host.Get().AbsPath(apiPath(version)).Do(ctx).Into(&list)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("ask the host what it serves of %s: %w", version, err)
 	}
 	return list.APIResources, nil
+}
+
+// apiPath is where a server serves a group version: "apis/apps/v1", "api/v1".
+func apiPath(version schema.GroupVersion) string {
+	if version.Group == "" {
+		return "api/" + version.Version
+	}
+	return "apis/" + version.String()
 }

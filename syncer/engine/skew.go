@@ -138,10 +138,7 @@ func (s *skew) look(ctx context.Context) error {
 				return fmt.Errorf("OpenAPI documents of the host: %w", err)
 			}
 		}
-		path := "apis/" + group.version.String()
-		if group.version.Group == "" {
-			path = "api/" + group.version.Version
-		}
+		path := apiPath(group.version)
 		address := index.Paths[path].Address
 		if address == "" || address == s.places[path] {
 			continue

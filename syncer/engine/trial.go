@@ -3,12 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"nestling.dev/nestling/syncer/apply"
@@ -23,6 +22,7 @@ type Trial struct {
 	kind    *syncedKind
 	virtual resource.Object
 	action  plan.Action
+	patch   []byte // of a Patch; nil if it would change nothing
 }
 
 // Tries reports whether there can be trials of a resource, and in which version.
@@ -64,30 +64,24 @@ func (e *Engine) Trials(gr schema.GroupResource, virtual, old resource.Object) (
 			return nil, err
 		}
 		want := resource.Stamp(env, kind.Name, virtual, desired)
-		return []Trial{{e, kind, virtual, plan.Action{Verb: plan.Create, Want: want}}}, nil
+		return []Trial{{engine: e, kind: kind, virtual: virtual, action: plan.Action{Verb: plan.Create, Want: want}}}, nil
 	}
+	pending := map[string]bool{}
+	for _, trial := range e.patchTrials(env, kind, old, host) {
+		pending[string(trial.patch)] = true
+	}
+	return slices.DeleteFunc(e.patchTrials(env, kind, virtual, host), func(trial Trial) bool { return pending[string(trial.patch)] }), nil
+}
+
+// patchTrials are the patches of host that virtual would lead to.
+func (e *Engine) patchTrials(env resource.Env, kind *syncedKind, virtual, host resource.Object) []Trial {
 	var out []Trial
-	pending := hostPatches(kind, plan.Decide(env, kind.Kind, old, host))
 	for _, action := range plan.Decide(env, kind.Kind, virtual, host).Actions {
 		if action.Side != plan.Host || action.Verb != plan.Patch {
 			continue
 		}
-		if patch, err := apply.Patch(kind.Kind, action.Live, action.Want); err == nil && !pending[string(patch)] {
-			out = append(out, Trial{e, kind, virtual, action})
-		}
-	}
-	return out, nil
-}
-
-// hostPatches are the patches of the host object that a plan has.
-func hostPatches(kind *syncedKind, p plan.Plan) map[string]bool {
-	out := map[string]bool{}
-	for _, action := range p.Actions {
-		if action.Side != plan.Host || action.Verb != plan.Patch {
-			continue
-		}
 		if patch, err := apply.Patch(kind.Kind, action.Live, action.Want); err == nil {
-			out[string(patch)] = true
+			out = append(out, Trial{e, kind, virtual, action, patch})
 		}
 	}
 	return out
@@ -97,22 +91,13 @@ func hostPatches(kind *syncedKind, p plan.Plan) map[string]bool {
 // what the host warns of.
 func (t Trial) Do(ctx context.Context) (host resource.Object, warnings []string, err error) {
 	var request *rest.Request
-	if create := t.action.Want; t.action.Verb == plan.Create {
-		request = t.kind.host.rest.Post().NamespaceIfScoped(create.GetNamespace(), t.kind.Namespaced).Resource(t.kind.Resource.Resource).
-			SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
-			Body(create)
-	} else {
-		patch, err := apply.Patch(t.kind.Kind, t.action.Live, t.action.Want)
-		if err != nil || patch == nil {
-			return t.action.Want, nil, err
-		}
-		request = t.kind.host.rest.Patch(apply.Type(t.kind.Kind)).NamespaceIfScoped(t.action.Live.GetNamespace(), t.kind.Namespaced).
-			Resource(t.kind.Resource.Resource).Name(t.action.Live.GetName()).
-			SpecificallyVersionedParams(&metav1.PatchOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}}, scheme.ParameterCodec, corev1.SchemeGroupVersion).
-			Body(patch)
-		if t.action.Subresource != "" {
-			request = request.SubResource(t.action.Subresource)
-		}
+	switch {
+	case t.action.Verb == plan.Create:
+		request = t.kind.host.creation(t.action.Want, metav1.DryRunAll)
+	case t.patch == nil:
+		return t.action.Want, nil, nil
+	default:
+		request = t.kind.host.change(t.action.Live, t.action.Subresource, t.patch, metav1.DryRunAll)
 	}
 	// A host that says "later" says nothing about the object, and waiting is not ours to do.
 	result := request.MaxRetries(0).WarningHandler(rest.NoWarnings{}).Do(ctx)

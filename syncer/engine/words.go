@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"strings"
-
-	"nestling.dev/nestling/syncer/resource"
-)
+import "nestling.dev/nestling/syncer/resource"
 
 // words is what the host says about the host object of virtual, in the tenant's words:
 // the kind knows its own names, and none of the host's places is named anywhere. A host
@@ -22,30 +18,5 @@ func (e *Engine) words(kind *syncedKind, virtual resource.Object, text string) s
 
 // replaceWhole replaces old where no letter, digit or hyphen touches it.
 func replaceWhole(text, old, replacement string) string {
-	if old == "" || old == replacement {
-		return text
-	}
-	var out strings.Builder
-	last := byte(' ')
-	for {
-		at := strings.Index(text, old)
-		if at < 0 {
-			return out.String() + text
-		}
-		if at > 0 {
-			last = text[at-1]
-		}
-		rest := text[at+len(old):]
-		out.WriteString(text[:at])
-		if isNameByte(last) || rest != "" && isNameByte(rest[0]) {
-			out.WriteString(old)
-		} else {
-			out.WriteString(replacement)
-		}
-		text, last = rest, old[len(old)-1]
-	}
-}
-
-func isNameByte(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-'
+	return resource.ReplaceWord(text, old, replacement, func(_, _ string) bool { return true })
 }
