@@ -99,19 +99,7 @@ func (x tenant) hostName(name string) string { return naming.Host(x.name, x.name
 // eventually waits until condition does not complain any more.
 func (x tenant) eventually(what string, condition func() (complaint string, err error)) {
 	x.Helper()
-	var complaint string
-	var err error
-	deadline := time.Now().Add(20 * time.Second)
-	for time.Now().Before(deadline) {
-		if complaint, err = condition(); complaint == "" && err == nil {
-			return
-		}
-		select {
-		case <-x.Context().Done():
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	x.Fatalf("%s: %s, error %v", what, complaint, err)
+	controlplanetest.Eventually(x.T, what, func(context.Context) (string, error) { return condition() })
 }
 
 func gone(err error) (string, error) {

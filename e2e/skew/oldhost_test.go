@@ -170,23 +170,6 @@ func (x *tenant) events(t *testing.T, object, reason string) []corev1.Event {
 	return list.Items
 }
 
-func eventually(t *testing.T, what string, condition func(ctx context.Context) (complaint string, err error)) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		complaint, err := condition(ctx)
-		if complaint == "" && err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %s, error %v", what, complaint, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // touch changes an annotation of a host object again and again, and waits each time until
 // the syncer must have seen it: a change of the virtual object has come over.
 func (x *tenant) touch(t *testing.T, times int, host, virtual func(patch []byte) error, seen func(ctx context.Context, value string) (bool, error)) {
@@ -194,7 +177,7 @@ func (x *tenant) touch(t *testing.T, times int, host, virtual func(patch []byte)
 	for i := range times {
 		require.NoError(t, host(fmt.Appendf(nil, `{"metadata":{"annotations":{"example.org/host":"%d"}}}`, i)))
 		require.NoError(t, virtual(fmt.Appendf(nil, `{"metadata":{"annotations":{"example.org/virtual":"%d"}}}`, i)))
-		eventually(t, "the change comes over", func(ctx context.Context) (string, error) {
+		controlplanetest.Eventually(t, "the change comes over", func(ctx context.Context) (string, error) {
 			ok, err := seen(ctx, fmt.Sprint(i))
 			if err != nil || ok {
 				return "", err
@@ -216,7 +199,7 @@ func (x *tenant) unknownField(t *testing.T) string {
 	require.NoError(t, err)
 	require.NotNil(t, pod.Spec.SchedulingGroup, "the tenant's API has the field")
 	hostPods := x.host.CoreV1().Pods(name)
-	eventually(t, "the pod is on the host", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the pod is on the host", func(ctx context.Context) (string, error) {
 		_, err := hostPods.Get(ctx, hostName("ganged"), metav1.GetOptions{})
 		return "", err
 	})
@@ -235,7 +218,7 @@ func (x *tenant) unknownField(t *testing.T) string {
 			return err == nil && pod.Annotations["example.org/virtual"] == value, err
 		})
 	require.LessOrEqual(t, x.writes.of(hostName("ganged")), 3*times, "one for each change, and a few by a cache that is behind")
-	eventually(t, "its user is told", func(context.Context) (string, error) {
+	controlplanetest.Eventually(t, "its user is told", func(context.Context) (string, error) {
 		if len(x.events(t, "ganged", engine.ReasonHostLacksField)) == 0 {
 			return "not yet", nil
 		}
@@ -262,7 +245,7 @@ func (x *tenant) droppedField(t *testing.T) string {
 	_, err = slicesOf.Create(t.Context(), slice, metav1.CreateOptions{})
 	require.NoError(t, err)
 	hostSlices := x.host.DiscoveryV1().EndpointSlices(name)
-	eventually(t, "the slice is on the host", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the slice is on the host", func(ctx context.Context) (string, error) {
 		_, err := hostSlices.Get(ctx, hostName("manual-1"), metav1.GetOptions{})
 		return "", err
 	})
@@ -270,7 +253,7 @@ func (x *tenant) droppedField(t *testing.T) string {
 	_, err = slicesOf.Patch(t.Context(), "manual-1", types.MergePatchType,
 		[]byte(`{"endpoints":[{"addresses":["192.0.2.1"],"hints":{"forNodes":[{"name":"node-1"}]}}]}`), metav1.PatchOptions{})
 	require.NoError(t, err)
-	eventually(t, "its user is told", func(context.Context) (string, error) {
+	controlplanetest.Eventually(t, "its user is told", func(context.Context) (string, error) {
 		if len(x.events(t, "manual-1", engine.ReasonHostLacksField)) == 0 {
 			return "not yet", nil
 		}
@@ -357,12 +340,12 @@ func (x *tenant) everyKind(t *testing.T) string {
 		},
 	}
 	for kind, get := range gets {
-		eventually(t, kind+" is on the host", func(ctx context.Context) (string, error) { return "", get(ctx) })
+		controlplanetest.Eventually(t, kind+" is on the host", func(ctx context.Context) (string, error) { return "", get(ctx) })
 	}
 	_, err := x.host.CoreV1().Pods(name).Patch(t.Context(), hostName("all"), types.MergePatchType,
 		[]byte(`{"status":{"phase":"Running","podIP":"192.0.2.7","podIPs":[{"ip":"192.0.2.7"}],"conditions":[{"type":"Ready","status":"True"}]}}`), metav1.PatchOptions{}, "status")
 	require.NoError(t, err)
-	eventually(t, "the status comes back", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the status comes back", func(ctx context.Context) (string, error) {
 		pod, err := x.virtual.CoreV1().Pods(name).Get(ctx, "all", metav1.GetOptions{})
 		if err != nil || pod.Status.Phase != corev1.PodRunning || pod.Status.PodIP != "192.0.2.7" {
 			return "not yet", err
@@ -377,7 +360,7 @@ func (x *tenant) everyKind(t *testing.T) string {
 		}
 	}
 	require.NoError(t, x.virtual.CoreV1().Pods(name).Delete(t.Context(), "all", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
-	eventually(t, "the host pod goes", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the host pod goes", func(ctx context.Context) (string, error) {
 		if err := gets["Pod"](ctx); !apierrors.IsNotFound(err) {
 			return "it is there", err
 		}

@@ -83,7 +83,7 @@ func TestABurstThatIsTooMuchForAQuota(t *testing.T) {
 		requireWords(t, err, 403, "exceeded quota: limits")
 	}
 	require.EqualValues(t, fit, passed.Load(), "exactly what fits is let pass")
-	w.eventually(t, "all are on the host", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "all are on the host", func(ctx context.Context) (string, error) {
 		pods, err := w.host.CoreV1().Pods(hostNamespace).List(ctx, metav1.ListOptions{})
 		if err != nil || len(pods.Items) != fit {
 			return fmt.Sprint(len(pods.Items)), err
@@ -101,7 +101,7 @@ func TestPodSecurity(t *testing.T) {
 	}
 	running, err := w.create(t, pod("debugged", nil))
 	require.NoError(t, err)
-	w.eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
 		_, err := w.host.CoreV1().Pods(hostNamespace).Get(ctx, hostName("debugged"), metav1.GetOptions{})
 		return "", err
 	})
@@ -178,7 +178,7 @@ func TestLimitRange(t *testing.T) {
 
 	_, err = w.create(t, pod("growing", needy("500m")))
 	require.NoError(t, err)
-	w.eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
 		_, err := w.host.CoreV1().Pods(hostNamespace).Get(ctx, hostName("growing"), metav1.GetOptions{})
 		return "", err
 	})

@@ -233,7 +233,7 @@ func (w *world) remove(t *testing.T, name string) {
 	if err != nil && !apierrors.IsNotFound(err) {
 		t.Errorf("delete %s: %v", name, err)
 	}
-	w.eventually(t, "the host pod of "+name+" is gone", func(ctx context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the host pod of "+name+" is gone", func(ctx context.Context) (string, error) {
 		_, err := w.host.CoreV1().Pods(hostNamespace).Get(ctx, hostName(name), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return "", nil
@@ -244,29 +244,11 @@ func (w *world) remove(t *testing.T, name string) {
 
 func hostName(name string) string { return naming.Host(tenantName, namespace, name) }
 
-// eventually waits until condition does not complain any more.
-func (w *world) eventually(t *testing.T, what string, condition func(ctx context.Context) (complaint string, err error)) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		complaint, err := condition(ctx)
-		if complaint == "" && err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %s, error %v", what, complaint, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 // requireRefused waits until the host's rule is in force, and then tries what it refuses:
 // the answer has the code and the words, and no name of the host's.
 func (w *world) requireRefused(t *testing.T, wanted *corev1.Pod, code int32, words ...string) {
 	t.Helper()
-	w.eventually(t, "the rule is in force", func(context.Context) (string, error) {
+	controlplanetest.Eventually(t, "the rule is in force", func(context.Context) (string, error) {
 		_, err := w.create(t, wanted.DeepCopy(), metav1.DryRunAll)
 		if err == nil {
 			return "it is not", nil
