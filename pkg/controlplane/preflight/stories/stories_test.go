@@ -17,6 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
+
+	"nestling.dev/nestling/pkg/controlplane/controlplanetest"
 )
 
 func quantities(pairs ...string) corev1.ResourceList {
