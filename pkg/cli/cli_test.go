@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
 	"nestling.dev/nestling/pkg/version"
@@ -27,13 +28,14 @@ func TestBadInputIsOneLineAndCode2(t *testing.T) {
 		args []string
 		want string
 	}{
-		"an unknown command":       {[]string{"manifest", "a"}, `nestling: unknown command "manifest" for "nestling" Did you mean this? manifests`},
-		"an unknown flag":          {[]string{"manifests", "a", "--nope"}, `nestling: unknown flag: --nope`},
-		"no name":                  {[]string{"manifests"}, `nestling: accepts 1 arg(s), received 0`},
-		"a name that is no label":  {[]string{"manifests", "A_b"}, `nestling: NAME: "A_b" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends)`},
-		"a namespace that is none": {[]string{"manifests", "a", "-n", "x/y"}, `nestling: --namespace: "x/y" is not a DNS label`},
-		"a size that is none":      {[]string{"manifests", "a", "--storage-size", "big"}, `nestling: --storage-size: "big" is not a quantity such as 5Gi`},
-		"an unknown output":        {[]string{"version", "-o", "xml"}, `nestling: --output: "xml" is not json or yaml`},
+		"an unknown command":        {[]string{"manifest", "a"}, `nestling: unknown command "manifest" for "nestling" Did you mean this? manifests`},
+		"an unknown flag":           {[]string{"manifests", "a", "--nope"}, `nestling: unknown flag: --nope`},
+		"no name":                   {[]string{"manifests"}, `nestling: accepts 1 arg(s), received 0`},
+		"a name that is no label":   {[]string{"manifests", "A_b"}, `nestling: NAME: "A_b" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends)`},
+		"a namespace that is none":  {[]string{"manifests", "a", "-n", "x/y"}, `nestling: --namespace: "x/y" is not a DNS label`},
+		"a size that is none":       {[]string{"manifests", "a", "--storage-size", "big"}, `nestling: --storage-size: "big" is not a quantity such as 5Gi`},
+		"values that are not there": {[]string{"manifests", "a", "-f", "/nowhere"}, `nestling: --values: open /nowhere: no such file or directory`},
+		"an unknown output":         {[]string{"version", "-o", "xml"}, `nestling: --output: "xml" is not json or yaml`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -92,6 +94,43 @@ func TestManifestsWithConfig(t *testing.T) {
 		require.Equal(t, exitBadInput, code)
 		require.Empty(t, stdout)
 		require.Contains(t, stderr, want)
+	}
+}
+
+// Flags go over --config, which goes over files of values.
+func TestManifestsWithValues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		return file
+	}
+	first := write("first.yaml", "image: example.org/n:1\nstorage: {size: 7Gi}\nconfig: {dns: {hostCluster: true}, nodes: {mirror: used}}\n")
+	second := write("second.yaml", "storage: {className: fast}\n")
+	settings := write("config.yaml", "apiVersion: nestling.dev/v1alpha1\nkind: Config\nnodes: {mirror: all}\n")
+	code, stdout, stderr := run(t, "manifests", "a", "-f", first, "--values", second, "--config", settings, "--image=example.org/n:2")
+	require.Zero(t, code, stderr)
+	for _, want := range []string{"image: example.org/n:2", "storage: 7Gi", "storageClassName: fast", "hostCluster: true", "mirror: all"} {
+		require.Contains(t, stdout, want)
+	}
+
+	flags := addDeployFlags(pflag.NewFlagSet("", pflag.ContinueOnError))
+	require.NoError(t, flags.set.Parse([]string{"-f", "-", "--ephemeral=false"}))
+	flags.stdin = strings.NewReader("ephemeral: true\nnamespaced: true\n")
+	options, err := flags.options("a")
+	require.NoError(t, err)
+	require.False(t, options.Ephemeral)
+	require.True(t, options.Namespaced)
+
+	for content, want := range map[string]string{
+		"images: a\n":            "nestling: values: images: unknown field\n",
+		"storage: {size: big}\n": "nestling: values: storage.size: \"big\" is not a quantity such as 5Gi\n",
+	} {
+		code, stdout, stderr := run(t, "manifests", "a", "-f", write("bad.yaml", content))
+		require.Equal(t, exitBadInput, code)
+		require.Empty(t, stdout)
+		require.Equal(t, want, stderr)
 	}
 }
 

@@ -1,9 +1,14 @@
 package config
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // Error is bad input: the user has to change the configuration. Main ends with code 2 on it.
 type Error struct {
+	// Of says what the fields are of; empty is "config".
+	Of       string
 	Problems []Problem
 }
 
@@ -28,7 +33,7 @@ func (e *Error) Error() string {
 	for _, problem := range e.Problems {
 		lines = append(lines, problem.String())
 	}
-	return "config: " + strings.ReplaceAll(strings.Join(lines, "; "), "\n", " ")
+	return cmp.Or(e.Of, "config") + ": " + strings.ReplaceAll(strings.Join(lines, "; "), "\n", " ")
 }
 
 func problem(field, detail string) *Error {

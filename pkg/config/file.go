@@ -3,6 +3,7 @@ package config
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,16 @@ func File(name string) (*Config, error) {
 	return c, c.readFile(name)
 }
 
+// Strict reads the one YAML document in data, which came from the file of that name. Unknown and doubled fields, and
+// values that do not fit, are an *Error that names the field.
+func Strict(name string, data []byte, into any) error {
+	raw, err := toJSON(name, data)
+	if err != nil {
+		return err
+	}
+	return strictly(name, raw, into)
+}
+
 func (c *Config) readFile(name string) error {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -32,18 +43,30 @@ func (c *Config) readFile(name string) error {
 
 // applyFile sets what the file says on c. It is strict: an unknown or doubled field is an error, not ignored.
 func (c *Config) applyFile(name string, data []byte) error {
-	document, err := single(data)
+	raw, err := toJSON(name, data)
 	if err != nil {
-		return problem("", fmt.Sprintf("%s: %v", name, err))
-	}
-	raw, err := yaml.YAMLToJSONStrict(document)
-	if err != nil {
-		return problem("", fmt.Sprintf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: ")))
+		return err
 	}
 	if err := checkHead(name, raw); err != nil {
 		return err
 	}
-	strict, err := strictjson.UnmarshalStrict(raw, c)
+	return strictly(name, raw, c)
+}
+
+func toJSON(name string, data []byte) ([]byte, error) {
+	document, err := single(data)
+	if err != nil {
+		return nil, problem("", fmt.Sprintf("%s: %v", name, err))
+	}
+	raw, err := yaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return nil, problem("", fmt.Sprintf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: ")))
+	}
+	return raw, nil
+}
+
+func strictly(name string, raw []byte, into any) error {
+	strict, err := strictjson.UnmarshalStrict(raw, into)
 	if err != nil {
 		return typeProblem(name, err)
 	}
@@ -110,8 +133,8 @@ func strictProblem(err error) Problem {
 // typeProblem names the field of a value that does not fit.
 func typeProblem(name string, err error) error {
 	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		return problem(mismatch.Field, fmt.Sprintf("want %s, found %s", kindName(mismatch.Type), mismatch.Value))
+	if errors.As(err, &mismatch) {
+		return problem(cmp.Or(mismatch.Field, name), fmt.Sprintf("want %s, found %s", kindName(mismatch.Type), mismatch.Value))
 	}
 	return problem("", fmt.Sprintf("%s: %v", name, err))
 }
