@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -14,11 +15,13 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/controller-manager/pkg/clientbuilder"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/config"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
+	"nestling.dev/nestling/pkg/controlplane/namespaces"
 	"nestling.dev/nestling/pkg/pki"
 )
 
@@ -45,7 +48,10 @@ type ControllerManagerOptions struct {
 
 // ControllerManager is upstream's kube-controller-manager as a component. It
 // can run only once per process.
-type ControllerManager struct{ opts ControllerManagerOptions }
+type ControllerManager struct {
+	opts          ControllerManagerOptions
+	ownNamespaces bool // namespaces are emptied by package namespaces
+}
 
 // NewControllerManager checks the options.
 func NewControllerManager(opts ControllerManagerOptions) (*ControllerManager, error) {
@@ -57,10 +63,11 @@ func NewControllerManager(opts ControllerManagerOptions) (*ControllerManager, er
 	case opts.Dir == "":
 		return nil, errors.New("controller manager: the directory for keys is missing")
 	}
+	manager := &ControllerManager{opts: opts}
 	if opts.Controllers == nil {
-		opts.Controllers = TenantControllers()
+		manager.opts.Controllers, manager.ownNamespaces = TenantControllers(), true
 	}
-	return &ControllerManager{opts: opts}, nil
+	return manager, nil
 }
 
 // Name of the component.
@@ -79,20 +86,43 @@ func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 
-	starting, cancel := context.WithCancel(ctx)
-	announced := make(chan struct{})
-	go func() {
-		defer close(announced)
-		if awaitServiceAccount(starting, managerConfig.Client) == nil {
+	// app.Run ends with all others, and they with it.
+	running, cancel := context.WithCancel(klog.NewContext(ctx, klog.Background().WithName("controller-manager")))
+	group, running := errgroup.WithContext(running)
+	group.Go(func() error {
+		if awaitServiceAccount(running, managerConfig.Client) == nil {
 			ready()
 		}
-	}()
-	err = app.Run(klog.NewContext(ctx, klog.Background().WithName("controller-manager")), managerConfig.Complete())
-	cancel()
-	<-announced
-	if err != nil {
-		return fmt.Errorf("run: %w", err)
+		return nil
+	})
+	group.Go(func() error {
+		defer cancel()
+		if err := app.Run(running, managerConfig.Complete()); err != nil {
+			return fmt.Errorf("run: %w", err)
+		}
+		return nil
+	})
+	if m.ownNamespaces {
+		group.Go(func() error { return runNamespaces(running, managerConfig) })
 	}
+	return group.Wait()
+}
+
+// namespaceController is the ServiceAccount that upstream's RBAC defaults let empty namespaces.
+const namespaceController = "namespace-controller"
+
+// runNamespaces is the namespace controller of a tenant, in place of upstream's.
+func runNamespaces(ctx context.Context, managerConfig *config.Config) error {
+	identities := clientbuilder.NewDynamicClientBuilder(rest.AnonymousClientConfig(managerConfig.Kubeconfig), managerConfig.Client.CoreV1(), metav1.NamespaceSystem)
+	clientConfig, err := identities.Config(namespaceController)
+	if err != nil {
+		return fmt.Errorf("%s: %w", namespaceController, err)
+	}
+	controller, err := namespaces.New(ctx, clientConfig)
+	if err != nil {
+		return fmt.Errorf("%s: %w", namespaceController, err)
+	}
+	controller.Run(ctx)
 	return nil
 }
 

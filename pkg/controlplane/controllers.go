@@ -10,9 +10,10 @@ import (
 // TenantControllers are the controllers of a cluster without nodes of its own:
 // all of upstream's defaults but those whose work is the host's. Everything
 // about a pod after it was created, and about volumes, happens on the host and
-// is mirrored; a controller that did it here, too, would fight with the mirror.
+// is mirrored; a controller that did it here, too, would fight with the mirror. And all
+// but the namespace controller, for which there is one that need not guess.
 func TenantControllers() []string {
-	controllers := []string{"*"}
+	controllers := []string{"*", "-" + names.NamespaceController}
 	for _, name := range hostControllers() {
 		controllers = append(controllers, "-"+name)
 	}

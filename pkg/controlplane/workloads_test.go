@@ -52,6 +52,33 @@ func (p *plane) deploymentMakesPods(t *testing.T) {
 	})
 }
 
+// The controller acts as its ServiceAccount: what that may not do would not be done here.
+func (p *plane) namespaceGoes(t *testing.T) {
+	namespaces, pods := p.client.CoreV1().Namespaces(), p.client.CoreV1().Pods("going")
+	_, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "going"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	eventually(t, "the default ServiceAccount", func(ctx context.Context) bool {
+		_, err := p.client.CoreV1().ServiceAccounts("going").Get(ctx, "default", metav1.GetOptions{})
+		return err == nil
+	})
+	spec := podSpec()
+	spec.NodeName = "somewhere" // so that its deletion waits for a kubelet's word, here the test's
+	_, err = pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "last"}, Spec: spec}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	require.NoError(t, namespaces.Delete(t.Context(), "going", metav1.DeleteOptions{}))
+	eventually(t, "the deletion of its pod", func(ctx context.Context) bool {
+		pod, err := pods.Get(ctx, "last", metav1.GetOptions{})
+		return err == nil && pod.DeletionTimestamp != nil
+	})
+	_, err = namespaces.Get(t.Context(), "going", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.NoError(t, pods.Delete(t.Context(), "last", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
+	eventually(t, "the end of the namespace", func(ctx context.Context) bool {
+		_, err := namespaces.Get(ctx, "going", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+}
+
 func (p *plane) kubernetesService(t *testing.T) {
 	var slices *discoveryv1.EndpointSlice
 	eventually(t, "its endpoints", func(ctx context.Context) bool {
