@@ -63,7 +63,7 @@ test-skew: ## Run the syncer against a host that is two minor versions older, an
 e2e: ## Run the stories on a real node of this machine (needs root)
 	$(if $(filter-out 0,$(shell id -u)),$(error real nodes need root: namespaces, mounts and cgroups))
 	@$(MAKE) build image
-	NESTLING_E2E=1 go test -count 1 -p 1 -timeout 40m -v $(TESTFLAGS) ./e2e/...
+	NESTLING_E2E=1 go test -count 1 -p 1 -timeout 60m -v $(TESTFLAGS) ./e2e/...
 
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node

@@ -53,6 +53,7 @@ func namesakes(t *testing.T, w *World) {
 		return err == nil, errText(err)
 	})
 	before := w.hostObjects(t)
+	require.Contains(t, before, "Secret "+w.B.Name+"-pki")
 	sync := map[string]string{"nestling.dev/sync": "true", "nestling.dev/name": "key", "nestling.dev/namespace": victims}
 	for _, name := range []string{theirs, w.A.Name + "-pki", w.A.Name + "-kubeconfig", w.B.Name + "-pki", w.B.Name + "-kubeconfig"} {
 		_, err := w.A.Client.CoreV1().Secrets(space).Create(t.Context(), &corev1.Secret{
@@ -79,13 +80,19 @@ func namesakes(t *testing.T, w *World) {
 	require.Equal(t, before, w.hostObjects(t))
 }
 
-// hostObjects are those of the host namespace that are no tenant's, as far as they matter.
+// hostObjects are the host's own of tenants A and B, as far as they matter. Others come and
+// go: a third tenant may be on its way in.
 func (w *World) hostObjects(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	note := func(kind string, meta metav1.ObjectMeta) {
-		if tenant := meta.Labels["nestling.dev/tenant"]; tenant == "" {
-			out[kind+" "+meta.Name] = string(meta.UID)
+		if meta.Labels["nestling.dev/tenant"] != "" {
+			return
+		}
+		for _, tenant := range []string{w.A.Name, w.B.Name} {
+			if meta.Name == tenant || strings.HasPrefix(meta.Name, tenant+"-") {
+				out[kind+" "+meta.Name] = string(meta.UID)
+			}
 		}
 	}
 	secrets, err := w.Host.CoreV1().Secrets(w.HostNamespace).List(t.Context(), metav1.ListOptions{})
@@ -186,7 +193,8 @@ func forgedNodes(t *testing.T, w *World) {
 	require.NoError(t, err)
 	nodes := w.A.Client.CoreV1().Nodes()
 	node := decode[corev1.Node](t, w, `
-metadata: {generateName: evil-}
+metadata: {generateName: evil-, annotations: {stories.example.com/forged: "yes"}}
+spec: {taints: [{key: stories.example.com/forged, effect: NoSchedule}]} # DaemonSets of other stories have no business there
 status:
   addresses: [{type: InternalIP, address: `+service.Spec.ClusterIP+`}, {type: Hostname, address: kubernetes.default}]
   daemonEndpoints: {kubeletEndpoint: {Port: 443}}

@@ -66,7 +66,7 @@ spec:
       containers: [{name: web, image: IMAGE, env: [{name: COLOR, value: blue}]}]
 `), metav1.CreateOptions{})
 	require.NoError(t, err)
-	status := func() { kubectl(t, w, w.A, space, "rollout", "status", "deployment/web", "--timeout=2m") }
+	status := func() { kubectl(t, w, w.A, space, "rollout", "status", "deployment/web", kubectlPatience) }
 	colors := func() string {
 		t.Helper()
 		var seen []string
@@ -230,7 +230,7 @@ func told(t *testing.T, w *World) {
 metadata: {name: web, labels: {app: web}}
 spec: {containers: [{name: main, image: IMAGE}]}
 `)
-	kubectl(t, w, w.A, space, "wait", "--for=condition=Ready", "pod/web", "--timeout=2m")
+	kubectl(t, w, w.A, space, "wait", "--for=condition=Ready", "pod/web", kubectlPatience)
 	waitEvent(t, w.A, space, "web", "Scheduled", "Successfully assigned "+space+"/web to ")
 	if w.Real {
 		waitEvent(t, w.A, space, "web", "Started", "Container started")
@@ -243,5 +243,5 @@ spec: {containers: [{name: main, image: IMAGE}]}
 	requireTenantsWords(t, w, host, described)
 	requireTenantsWords(t, w, host, listed)
 	kubectl(t, w, w.A, space, "delete", "pod", "web", "--wait=false")
-	kubectl(t, w, w.A, space, "wait", "--for=delete", "pod/web", "--timeout=2m")
+	kubectl(t, w, w.A, space, "wait", "--for=delete", "pod/web", kubectlPatience)
 }

@@ -106,7 +106,7 @@ spec:
     image: IMAGE
     restartPolicy: Always
     command: [sh, -c, "trap 'echo sidecar ends; exit' TERM; echo sidecar >> /shared/order; sleep 100000 & wait"]
-    startupProbe: {exec: {command: [grep, sidecar, /shared/order]}, periodSeconds: 1}
+    startupProbe: {exec: {command: [grep, sidecar, /shared/order]}, PROBE, failureThreshold: 60}
     volumeMounts: [*shared]
   - {name: last, image: IMAGE, command: [sh, -c, "echo last >> /shared/order"], volumeMounts: [*shared]}
   containers:
@@ -148,9 +148,9 @@ spec:
     image: IMAGE
     command: [agnhost, netexec, --http-port=8080]
     lifecycle: {postStart: {exec: {command: [touch, /tmp/started]}}}
-    readinessProbe: {exec: {command: [cat, /tmp/ready]}, periodSeconds: 1}
-    startupProbe: {httpGet: {port: 8080, path: /healthz}, periodSeconds: 1, failureThreshold: 60}
-    livenessProbe: {exec: {command: [sh, -c, "! [ -e /tmp/dead ]"]}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}
+    readinessProbe: {exec: {command: [cat, /tmp/ready]}, PROBE}
+    startupProbe: {httpGet: {port: 8080, path: /healthz}, PROBE, failureThreshold: 60}
+    livenessProbe: {exec: {command: [sh, -c, "! [ -e /tmp/dead ]"]}, PROBE, failureThreshold: 1, terminationGracePeriodSeconds: 1}
 `)
 	pod = waitPod(t, w.A, space, pod.Name, "has started", func(pod *corev1.Pod) bool {
 		started := containerStatus(pod, "main").Started

@@ -38,7 +38,7 @@ spec: {ports: [{name: http, port: 80}]}
 	for _, name := range []string{"one", "two"} {
 		createPod(t, w, w.A, space, `
 metadata: {name: `+name+`}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 	}
 	one, two := waitPod(t, w.A, space, "one", "is ready", isReady), waitPod(t, w.A, space, "two", "is ready", isReady)

@@ -195,9 +195,10 @@ func (r *release) requireServers(t *testing.T, image string) {
 		host := hostPodOf(t, r.w, r.tenant, pod)
 		require.Equal(t, image, host.Spec.Containers[0].Image)
 	}
-	budget, err := r.tenant.Client.PolicyV1().PodDisruptionBudgets(r.space).Get(t.Context(), r.name, metav1.GetOptions{})
-	require.NoError(t, err)
-	require.EqualValues(t, 3, budget.Status.ExpectedPods)
+	eventually(t, "the budget to count the servers", func(ctx context.Context) (bool, string) { // helm does not wait for it
+		budget, err := r.tenant.Client.PolicyV1().PodDisruptionBudgets(r.space).Get(ctx, r.name, metav1.GetOptions{})
+		return err == nil && budget.Status.ExpectedPods == 3, asJSON(budget) + errText(err)
+	})
 }
 
 func (r *release) requireAutoscaler(t *testing.T) {

@@ -110,7 +110,7 @@ spec: {selector: {app: `+name+`}, ports: [{name: http, port: 80, targetPort: 808
 		require.NoError(t, err)
 		createPod(t, w, w.A, space, `
 metadata: {name: `+name+`, labels: {app: `+name+`}}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 	}
 	eventually(t, "the class to be mirrored", func(ctx context.Context) (bool, string) {

@@ -27,7 +27,7 @@ func enforced(t *testing.T, w *World) {
 	run := func(tenant *Tenant, space, name string) *corev1.Pod {
 		return runPod(t, w, tenant, space, `
 metadata: {name: `+name+`, labels: {app: `+name+`}}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 	}
 	web, sibling := run(w.A, space, "web"), run(w.A, space, "sibling")

@@ -39,12 +39,16 @@ type nodeFacts struct {
 	Info                  corev1.NodeSystemInfo
 }
 
+// factsOf all nodes but those that another story forges in the tenant.
 func factsOf(t *testing.T, client kubernetes.Interface) map[string]nodeFacts {
 	t.Helper()
 	list, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	out := map[string]nodeFacts{}
 	for _, node := range list.Items {
+		if node.Annotations["stories.example.com/forged"] != "" {
+			continue
+		}
 		facts := nodeFacts{
 			Labels: node.Labels, Capacity: node.Status.Capacity, Allocatable: node.Status.Allocatable,
 			Conditions: map[corev1.NodeConditionType]string{}, Info: node.Status.NodeInfo,
@@ -171,7 +175,7 @@ func virtualDrain(t *testing.T, w *World) {
 	require.NoError(t, err)
 	before := waitReadyPods(t, w.A, space, "web", 2)
 	node := before[0].Spec.NodeName
-	out := kubectl(t, w, w.A, space, "drain", node, "--ignore-daemonsets", "--pod-selector=app=web", "--timeout=90s")
+	out := kubectl(t, w, w.A, space, "drain", node, "--ignore-daemonsets", "--pod-selector=app=web", kubectlPatience)
 	t.Cleanup(func() { _ = kubectlCommand(context.Background(), w, w.A, space, "uncordon", node).Run() })
 	require.Contains(t, out, "drained")
 	require.True(t, getNode(t, w.A, node).Spec.Unschedulable)

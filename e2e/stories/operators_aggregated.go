@@ -88,6 +88,15 @@ func flundersServed(t *testing.T, w *World, tenant *Tenant, space string, flunde
 	defer seen.Stop()
 	manifest, err := w.Operators.Flunder(t.Context())
 	require.NoError(t, err)
+	eventually(t, "the tenant's discovery and OpenAPI to know it", func(context.Context) (bool, string) {
+		resources, err := tenant.Client.Discovery().ServerResourcesForGroupVersion(sampleGroup + "/v1alpha1")
+		if err != nil || len(resources.APIResources) < 2 {
+			return false, errText(err)
+		}
+		paths, err := tenant.Client.Discovery().OpenAPIV3().Paths()
+		_, known := paths["apis/"+sampleGroup+"/v1alpha1"]
+		return known, errText(err)
+	})
 	kubectlInput(t, w, tenant, space, string(manifest), "apply", "-f", "-")
 	require.Contains(t, kubectl(t, w, tenant, space, "get", "flunders", "-l", "sample-label=true"), "my-first-flunder")
 	require.Contains(t, kubectl(t, w, tenant, space, "explain", "flunder.spec.reference"), "A name of another flunder or fischer")

@@ -61,7 +61,7 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 func replacedWebhook(t *testing.T, w *World, tenant *Tenant, space string) {
 	const deployment = "cert-manager-webhook"
 	scale(t, tenant, space, deployment, 2)
-	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
+	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, kubectlPatience)
 	issuers := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "")
 	ctx, stop := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
@@ -78,7 +78,7 @@ func replacedWebhook(t *testing.T, w *World, tenant *Tenant, space string) {
 		}
 	})
 	kubectl(t, w, tenant, space, "rollout", "restart", "deployment/"+deployment)
-	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, "--timeout=90s")
+	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, kubectlPatience)
 	eventually(t, "the old pods to go", func(ctx context.Context) (bool, string) {
 		pods, err := tenant.Client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=webhook"})
 		return err == nil && len(pods.Items) == 2, errText(err)
@@ -124,7 +124,7 @@ kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 443, targetPort: 8443}]}
 `)
-	kubectl(t, w, tenant, space, "wait", "--for=condition=Ready", "--timeout=90s", "certificate/authority", "certificate/web")
+	kubectl(t, w, tenant, space, "wait", "--for=condition=Ready", kubectlPatience, "certificate/authority", "certificate/web")
 	within(w, "From the manifests of an authority and a certificate of it to both issued", begin)
 
 	// Its Secret is a pod's, the way any other is.
@@ -135,7 +135,7 @@ spec:
   - name: main
     image: IMAGE
     command: [agnhost, netexec, --http-port=8443, --tls-cert-file=/certificate/tls.crt, --tls-private-key-file=/certificate/tls.key]
-    readinessProbe: {tcpSocket: {port: 8443}, periodSeconds: 1}
+    readinessProbe: {tcpSocket: {port: 8443}, PROBE}
     volumeMounts: [{name: certificate, mountPath: /certificate}]
   volumes: [{name: certificate, secret: {secretName: web}}]
 `)

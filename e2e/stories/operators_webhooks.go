@@ -112,7 +112,7 @@ spec:
     strategy: Webhook
     webhook: {conversionReviewVersions: [v1], clientConfig: %s}
 `, server.clientConfig("/crdconvert")))
-	kubectl(t, w, tenant, "", "wait", "--for=condition=Established", "--timeout=60s", "crd/contacts.stable.example.com")
+	kubectl(t, w, tenant, "", "wait", "--for=condition=Established", kubectlPatience, "crd/contacts.stable.example.com")
 	old, current := dynamicOf(t, tenant, "stable.example.com", "v1", "contacts", space), dynamicOf(t, tenant, "stable.example.com", "v2", "contacts", space)
 
 	_, err := old.Create(t.Context(), contact("v1", "one", map[string]any{"hostPort": "localhost:7070"}), metav1.CreateOptions{})

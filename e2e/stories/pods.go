@@ -21,7 +21,7 @@ import (
 const agnhostImage = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 
 // decode reads a manifest. IMAGE in it is the world's image, IDLE a command that does
-// nothing and ends at once when it is told to.
+// nothing and ends at once when it is told to, PROBE is probe.
 func decode[T any](t *testing.T, w *World, manifest string) *T {
 	t.Helper()
 	object := new(T)
@@ -32,6 +32,7 @@ func decode[T any](t *testing.T, w *World, manifest string) *T {
 func expand(w *World, manifest string) string {
 	return strings.NewReplacer(
 		"IMAGE", w.Image,
+		"PROBE", probe,
 		"IDLE", `[sh, -c, "trap exit TERM; sleep 100000 & wait"]`,
 	).Replace(manifest)
 }

@@ -34,7 +34,7 @@ spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}
 	for _, name := range []string{"one", "two"} {
 		runPod(t, w, w.A, space, `
 metadata: {name: `+name+`, labels: {app: web}}
-spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 	}
 	client := runPod(t, w, w.A, space, "{metadata: {name: client}, spec: {containers: [{name: main, image: IMAGE}]}}")

@@ -126,7 +126,7 @@ spec: {type: LoadBalancer, selector: {app: web}, loadBalancerSourceRanges: [10.0
 	if w.Real {
 		runPod(t, w, w.A, space, `
 metadata: {name: web, labels: {app: web}}
-spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 		client := runPod(t, w, w.A, space, "{metadata: {name: client}, spec: {containers: [{name: main, image: IMAGE}]}}")
 		eventuallyShell(t, w.A, client, "curl -sS -m 5 http://"+ip+"/hostname", "web")
@@ -176,7 +176,7 @@ func reachedInEveryWay(t *testing.T, w *World) {
 	for _, name := range []string{"one", "two", "three"} {
 		runPod(t, w, w.A, space, `
 metadata: {name: `+name+`, labels: {app: web}}
-spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}]}
+spec: {containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], ports: [{name: http, containerPort: 8080}], readinessProbe: {httpGet: {port: 8080}, PROBE}}]}
 `)
 	}
 	createPod(t, w, w.A, space, `

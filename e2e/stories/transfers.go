@@ -31,8 +31,8 @@ func portForward(t *testing.T, w *World) {
 metadata: {name: web}
 spec:
   containers:
-  - {name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}}
-  - {name: echo, image: IMAGE, command: [nc, -ll, -p, "7000", -e, cat]}
+  - {name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}
+  - {name: echo, image: IMAGE, command: [nc, -ll, -p, "7000", -e, cat], readinessProbe: {tcpSocket: {port: 7000}, PROBE}}
 `)
 	for name, environment := range protocols() {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,14 @@ import (
 
 // patience is how long a story waits for one condition. It is generous because the
 // machine may be building something; what is fast is measured by benchmarks.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
+
+// kubectlPatience is the same for commands that wait themselves.
+const kubectlPatience = "--timeout=5m"
+
+// probe is what containers' probes have in common here: kubelet's second for an answer,
+// and three misses, would end containers on a machine that is busy.
+const probe = "periodSeconds: 1, timeoutSeconds: 30"
 
 // namespace makes a namespace of this story in a tenant, with its default
 // ServiceAccount, and deletes it in the end.
