@@ -93,7 +93,7 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 		}
 		select {
 		case <-started:
-		case <-time.After(settleTimeout):
+		case <-time.After(s.opts.SettleTimeout):
 		}
 	})
 	err = prepared.Run(serving)
@@ -231,14 +231,8 @@ func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap 
 	return nil
 }
 
-const (
-	// readyInterval between two looks at /readyz while starting.
-	readyInterval = 20 * time.Millisecond
-
-	// settleTimeout is how long a stop waits for the end of the start, which
-	// takes about a second.
-	settleTimeout = 5 * time.Second
-)
+// readyInterval between two looks at /readyz while starting.
+const readyInterval = 20 * time.Millisecond
 
 // awaitReady blocks until /readyz passes, but for the additional checks.
 func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/resourcequota"
@@ -72,6 +73,10 @@ type APIServerOptions struct {
 	// of /readyz passes; so none of them may wait for that.
 	ReadyChecks []healthz.HealthChecker
 
+	// SettleTimeout is how long a stop waits for the end of a start: upstream's start hooks
+	// end the process when they are interrupted. Default 5 s; a start takes about one.
+	SettleTimeout time.Duration
+
 	// Metrics serves /metrics in place of upstream's handler, if set.
 	Metrics http.Handler
 
@@ -98,6 +103,9 @@ func (o APIServerOptions) complete() (APIServerOptions, error) {
 	}
 	if o.ServiceCIDR == "" {
 		o.ServiceCIDR = "10.0.0.0/16"
+	}
+	if o.SettleTimeout == 0 {
+		o.SettleTimeout = 5 * time.Second
 	}
 	if o.ClusterDomain == "" {
 		o.ClusterDomain = "cluster.local"

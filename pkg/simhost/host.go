@@ -26,8 +26,12 @@ const ServiceCIDR = "10.96.0.0/16"
 // defaultNodeMonitorPeriod is upstream's: how often it looks at nodes.
 const defaultNodeMonitorPeriod = 5 * time.Second
 
-// stopTimeout bounds the stop of all components together.
-const stopTimeout = 20 * time.Second
+const (
+	// stopTimeout bounds the stop of all components together. No kubelet is waiting for it.
+	stopTimeout = time.Minute
+	// settleTimeout of it is for a start that is under way, on however busy a machine.
+	settleTimeout = 40 * time.Second
+)
 
 // Host is a simulated host. Only one at a time can run in a process, since
 // upstream's controller manager can run only once in one.
@@ -119,6 +123,7 @@ func (h *Host) build() error {
 		AdvertiseAddress: advertiseAddress(),
 		ServiceCIDR:      ServiceCIDR,
 		Kubelet:          h.kubelets.dial,
+		SettleTimeout:    settleTimeout,
 		ExtraArgs:        map[string]string{"delete-collection-workers": "1"}, // upstream's default, which hosts have
 		Groups:           []apigroup.Group{resourcemetrics.Group(usage{host: h, now: time.Now})},
 	})
