@@ -74,7 +74,7 @@ func roleBinding(o Options) *rbacv1.RoleBinding {
 func clusterRole(o Options) *rbacv1.ClusterRole {
 	meta := o.meta(o.names().ClusterRole())
 	meta.Namespace = ""
-	return &rbacv1.ClusterRole{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "ClusterRole"), ObjectMeta: meta, Rules: ClusterRules(SyncOptions(&o.Config))}
+	return &rbacv1.ClusterRole{TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "ClusterRole"), ObjectMeta: meta, Rules: append(ClusterRules(SyncOptions(&o.Config)), farewell(o)...)}
 }
 
 func clusterRoleBinding(o Options) *rbacv1.ClusterRoleBinding {
@@ -96,6 +96,7 @@ func anchor(o Options) *corev1.ConfigMap {
 	meta.Annotations = map[string]string{
 		"nestling.dev/purpose": "Owns everything that the tenant has on the host; deleting it deletes all of that.",
 	}
+	o.Lifetime.annotate(meta.Annotations)
 	return &corev1.ConfigMap{TypeMeta: kind("v1", "ConfigMap"), ObjectMeta: meta}
 }
 

@@ -31,6 +31,8 @@ type Options struct {
 	FSGroup *int64
 	// Resources are those of the one container.
 	Resources corev1.ResourceRequirements
+	// Lifetime is when the tenant removes itself. It can only remove what its anchor owns, as with `nestling create`.
+	Lifetime Lifetime
 	// Config is written into the ConfigMap as it is; fields left out keep the defaults of the version that runs.
 	Config config.Config
 }

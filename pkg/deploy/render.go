@@ -42,6 +42,9 @@ func document(object Object) ([]byte, error) {
 	return out, nil
 }
 
+// Content is an object as it is sent to the host: without what only the server fills in.
+func Content(object Object) (map[string]any, error) { return plain(object) }
+
 // plain is an object as a person would write it.
 func plain(object Object) (map[string]any, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)

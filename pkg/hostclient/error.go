@@ -23,8 +23,8 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Cause }
 
-// answer sorts the error of a request: no answer, or one that is no use.
-func answer(server, what string, err error) error {
+// Answer sorts the error of a request: no answer, or one that is no use.
+func Answer(server, what string, err error) error {
 	if err == nil {
 		return nil
 	}

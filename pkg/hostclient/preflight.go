@@ -100,7 +100,7 @@ func (c *checker) namespace(ctx context.Context) error {
 		return fmt.Errorf("namespace %q does not exist: create it (kubectl create namespace %s) and apply the tenant's manifests",
 			c.needs.Namespace, c.needs.Namespace)
 	case err != nil:
-		return answer(c.server, fmt.Sprintf("read namespace %q", c.needs.Namespace), err)
+		return Answer(c.server, fmt.Sprintf("read namespace %q", c.needs.Namespace), err)
 	case namespace.DeletionTimestamp != nil:
 		return fmt.Errorf("namespace %q is being deleted: wait until it is gone, or choose another", c.needs.Namespace)
 	}
@@ -146,7 +146,7 @@ func (c *checker) object(kind, name string, err error) error {
 		return fmt.Errorf("%s %q is missing in namespace %q: apply the tenant's manifests again (nestling manifests %s -n %s)",
 			kind, name, c.needs.Namespace, c.needs.Tenant, c.needs.Namespace)
 	}
-	return answer(c.server, fmt.Sprintf("read %s %q in namespace %q", kind, name, c.needs.Namespace), err)
+	return Answer(c.server, fmt.Sprintf("read %s %q in namespace %q", kind, name, c.needs.Namespace), err)
 }
 
 // concurrently returns the results in the order of the tasks.

@@ -41,7 +41,7 @@ func (c *checker) missing(ctx context.Context, rules []rbacv1.PolicyRule) ([]Rig
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: c.needs.Namespace},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return nil, answer(c.server, fmt.Sprintf("ask for our rights in namespace %q", c.needs.Namespace), err)
+		return nil, Answer(c.server, fmt.Sprintf("ask for our rights in namespace %q", c.needs.Namespace), err)
 	}
 	open := slices.DeleteFunc(rights(rules), func(right Right) bool { return granted(review.Status.ResourceRules, right) })
 	return c.denied(ctx, c.needs.Namespace, open)
@@ -78,7 +78,7 @@ func (c *checker) allowed(ctx context.Context, namespace string, right Right) (b
 		}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return false, answer(c.server, fmt.Sprintf("ask for the right to %s", right), err)
+		return false, Answer(c.server, fmt.Sprintf("ask for the right to %s", right), err)
 	}
 	return review.Status.Allowed, nil
 }

@@ -1,0 +1,120 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"nestling.dev/nestling/pkg/deploy"
+)
+
+// apply puts the objects on the host: the anchor, then all that it owns, then the StatefulSet, whose pod needs the rest.
+// It returns the StatefulSet.
+func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Object, before found) (*appsv1.StatefulSet, error) {
+	var anchor, role, binding, set deploy.Object
+	var rest []deploy.Object
+	for _, object := range objects {
+		switch kind := kindOf(object); {
+		case kind.name == "ConfigMap" && object.GetName() == n.Anchor():
+			anchor = object
+		case kind.name == "StatefulSet":
+			set = object
+		case kind.name == "ClusterRole":
+			role = object
+		case kind.name == "ClusterRoleBinding":
+			binding = object
+		default:
+			rest = append(rest, object)
+		}
+	}
+	if anchor == nil || set == nil {
+		return nil, errors.New("the manifests lack the anchor or the StatefulSet")
+	}
+	made, err := f.applyOne(ctx, anchor, nil)
+	if err != nil {
+		return nil, err
+	}
+	owner := ownerReference("v1", "ConfigMap", made)
+	tasks := []func() error{func() error { return f.applyClusterWide(ctx, role, binding, before) }}
+	for _, object := range rest {
+		tasks = append(tasks, func() error { _, err := f.applyOne(ctx, object, owner); return err })
+	}
+	if err := concurrently(tasks...); err != nil {
+		return nil, err
+	}
+	if made, err = f.applyOne(ctx, set, owner); err != nil {
+		return nil, err
+	}
+	out := &appsv1.StatefulSet{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(made.Object, out); err != nil {
+		return nil, fmt.Errorf("read StatefulSet %q: %w", n.Tenant, err)
+	}
+	return out, nil
+}
+
+// applyClusterWide makes the binding the owner of its role. The role must be there before it is bound: who is no
+// administrator may only bind what can be looked at.
+func (f *Fleet) applyClusterWide(ctx context.Context, role, binding deploy.Object, before found) error {
+	if role == nil || binding == nil {
+		return nil
+	}
+	const apiVersion, kind = "rbac.authorization.k8s.io/v1", "ClusterRoleBinding"
+	if bound, ok := before.items[index(kind, binding.GetName())]; ok {
+		live := &unstructured.Unstructured{}
+		live.SetName(bound.Name)
+		live.SetUID(bound.UID)
+		if _, err := f.applyOne(ctx, role, ownerReference(apiVersion, kind, live)); err != nil {
+			return err
+		}
+		_, err := f.applyOne(ctx, binding, nil)
+		return err
+	}
+	if _, err := f.applyOne(ctx, role, nil); err != nil {
+		return err
+	}
+	made, err := f.applyOne(ctx, binding, nil)
+	if err != nil {
+		return err
+	}
+	_, err = f.applyOne(ctx, role, ownerReference(apiVersion, kind, made))
+	return err
+}
+
+// applyOne applies an object, owned by owner if there is one. It takes fields over that others have set, such as a
+// `kubectl apply` of the manifests: the object is the tenant's, as was seen before.
+func (f *Fleet) applyOne(ctx context.Context, object deploy.Object, owner *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	content, err := deploy.Content(object)
+	if err != nil {
+		return nil, err
+	}
+	desired := &unstructured.Unstructured{Object: content}
+	if owner != nil {
+		desired.SetOwnerReferences([]metav1.OwnerReference{*owner})
+	}
+	k := kindOf(object)
+	var where dynamic.ResourceInterface = f.dynamic.Resource(k.GroupVersionResource)
+	place := ""
+	if !k.cluster {
+		where = f.dynamic.Resource(k.GroupVersionResource).Namespace(object.GetNamespace())
+		place = fmt.Sprintf(" in namespace %q", object.GetNamespace())
+	}
+	made, err := where.Apply(ctx, object.GetName(), desired, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	if err != nil {
+		return nil, f.failed(fmt.Sprintf("apply %s %q%s", k.name, object.GetName(), place), err)
+	}
+	return made, nil
+}
+
+func ownerReference(apiVersion, kind string, owner interface {
+	GetName() string
+	GetUID() types.UID
+}) *metav1.OwnerReference {
+	return &metav1.OwnerReference{APIVersion: apiVersion, Kind: kind, Name: owner.GetName(), UID: owner.GetUID()}
+}
