@@ -29,6 +29,9 @@ and flags, each over the one before.`,
 		if err != nil {
 			return err
 		}
+		if err := completed.CheckFiles(); err != nil {
+			return err
+		}
 		return server.Run(command.Context(), completed)
 	}
 	return command

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -57,6 +58,22 @@ func (c *Config) Complete() (Completed, error) {
 		done.DNS.StubDomains[domain] = nameservers(servers)
 	}
 	return Completed{done}, nil
+}
+
+// Check says of a file that leaves out what it does not change what the process of a tenant would say of it. The error
+// is an *Error.
+func (c *Config) Check(tenant, namespace string) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("write the configuration of tenant %q: %w", tenant, err)
+	}
+	whole := Default()
+	if err := json.Unmarshal(text, whole); err != nil {
+		return fmt.Errorf("read the configuration of tenant %q: %w", tenant, err)
+	}
+	whole.Tenant, whole.Host.Namespace = tenant, namespace
+	_, err = whole.Complete()
+	return err
 }
 
 // InCluster says that the process reaches the host with its pod's own ServiceAccount.

@@ -63,6 +63,13 @@ type APIServer struct {
 	SANs []string `json:"sans,omitempty"`
 	// ServerURL goes into the kubeconfig Secret.
 	ServerURL string `json:"serverURL,omitempty"`
+	// Authentication is upstream's AuthenticationConfiguration (apiserver.config.k8s.io): OIDC issuers, and who they make
+	// of their tokens' holders. Certificates and ServiceAccounts are known beside it.
+	Authentication Document `json:"authentication,omitempty"`
+	// Audit is who asked what, for the record.
+	Audit Audit `json:"audit,omitzero"`
+	// Encryption is upstream's EncryptionConfiguration: how Secrets, and whatever else it names, lie in etcd.
+	Encryption SecretFile `json:"encryption,omitzero"`
 }
 
 // Etcd is the embedded store.

@@ -72,6 +72,9 @@ func (c *Config) validate() []Problem {
 	if c.APIServer.ServerURL != "" {
 		check("apiServer.serverURL", serverURL(c.APIServer.ServerURL))
 	}
+	problems = append(problems, c.authenticationProblems()...)
+	problems = append(problems, c.auditProblems()...)
+	problems = append(problems, c.APIServer.Encryption.problems("apiServer.encryption")...)
 	check("etcd.quotaBytes", within(c.Etcd.QuotaBytes, 64<<20, 64<<30))
 	check("sync.configMaps", oneOf(c.Sync.ConfigMaps, SelectReferenced, SelectAll))
 	check("sync.secrets", oneOf(c.Sync.Secrets, SelectReferenced, SelectAll))

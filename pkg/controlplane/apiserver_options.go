@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -79,6 +80,10 @@ type APIServerOptions struct {
 
 	// Metrics serves /metrics in place of upstream's handler, if set.
 	Metrics http.Handler
+
+	// Passthrough is what upstream's own documents say: whom it knows, what it records, and
+	// how it keeps things.
+	Passthrough Passthrough
 
 	// ExtraArgs are flags of kube-apiserver by name, without dashes. They win
 	// over everything that the other options say.
@@ -207,6 +212,7 @@ func (o APIServerOptions) writeFiles() (map[string]string, error) {
 	if o.Outbound != nil {
 		files[egressFlag] = []byte(egressConfiguration)
 	}
+	maps.Copy(files, o.Passthrough.files())
 	return writeFiles(o.Dir, files)
 }
 
@@ -256,9 +262,8 @@ func (o APIServerOptions) flags(files map[string]string) map[string]string {
 		// It would show the tenant the inside of a process that is not theirs.
 		"profiling": "false",
 	}
-	for name, path := range files {
-		flags[name] = path
-	}
+	maps.Copy(flags, o.Passthrough.flags())
+	maps.Copy(flags, files)
 	return flags
 }
 

@@ -70,7 +70,7 @@ func (o Options) Validate() error {
 	if !o.Ephemeral && o.StorageSize.Sign() <= 0 {
 		return fmt.Errorf("--storage-size: %s is not above 0", o.StorageSize.String())
 	}
-	return nil
+	return o.Config.Check(o.Tenant, o.Namespace)
 }
 
 func (o Options) names() Names { return Names{Tenant: o.Tenant, Namespace: o.Namespace} }

@@ -63,6 +63,9 @@ func podSpec(o Options) corev1.PodSpec {
 			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: o.names().Config()}},
 		}}},
 	}
+	secrets, mounts := secretVolumes(o)
+	spec.Volumes = append(spec.Volumes, secrets...)
+	spec.Containers[0].VolumeMounts = append(spec.Containers[0].VolumeMounts, mounts...)
 	if o.Ephemeral {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: dataVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	} else if o.FSGroup != nil { // an emptyDir is open to everybody as it is

@@ -263,6 +263,11 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		Groups:      []apigroup.Group{usage},
 		ReadyChecks: []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
 		Metrics:     s.metrics.Handler(),
+		Passthrough: controlplane.Passthrough{
+			Authentication: s.config.AuthenticationDocument(),
+			AuditPolicy:    s.config.AuditPolicy(), AuditLog: s.config.AuditLog(), AuditWebhook: s.config.AuditWebhookFile(),
+			Encryption: s.config.EncryptionFile(),
+		},
 	})
 	if err != nil {
 		return err

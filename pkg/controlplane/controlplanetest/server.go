@@ -4,6 +4,7 @@ package controlplanetest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,13 +42,37 @@ type Server struct {
 // Put writes an object past the API, in etcd, as a server of a newer version could have
 // left it there: key is without /registry/, value is JSON.
 func (s *Server) Put(ctx context.Context, key string, value []byte) error {
+	return s.store(func(client *clientv3.Client) error {
+		_, err := client.Put(ctx, "/registry/"+key, string(value))
+		return err
+	})
+}
+
+// Get reads what etcd has under a key, which is without /registry/.
+func (s *Server) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = s.store(func(client *clientv3.Client) error {
+		found, err := client.Get(ctx, "/registry/"+key)
+		if err == nil && len(found.Kvs) != 1 {
+			err = fmt.Errorf("etcd has %d values of %s", len(found.Kvs), key)
+		}
+		if err == nil {
+			value = found.Kvs[0].Value
+		}
+		return err
+	})
+	return value, err
+}
+
+// Etcd is the endpoint of its store, for another server on the same data.
+func (s *Server) Etcd() string { return s.etcd }
+
+func (s *Server) store(do func(client *clientv3.Client) error) error {
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.etcd}, Logger: zap.NewNop()})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	_, err = client.Put(ctx, "/registry/"+key, string(value))
-	return err
+	return do(client)
 }
 
 // advertised is an address for documentation (RFC 5737): endpoints may not be
