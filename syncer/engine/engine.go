@@ -82,6 +82,7 @@ func New(options Options) (*Engine, error) {
 		e.kinds[kind.Resource.Resource] = synced
 		e.kindNamed[kind.Name] = synced
 	}
+	options.Metrics.follow(e.order)
 	return e, nil
 }
 

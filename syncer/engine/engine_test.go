@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,18 +121,35 @@ func has(key, value string) func(*corev1.ConfigMap, error) bool {
 
 func gone(_ *corev1.ConfigMap, err error) bool { return apierrors.IsNotFound(err) }
 
-func (x *tenant) writes() float64 {
+func (x *tenant) writes() float64 { return x.sum("nestling_sync_writes_total") }
+
+// sum of a family's counters and gauges, and of how often its histograms have been fed;
+// label=value narrows it.
+func (x *tenant) sum(name string, labels ...string) float64 {
 	families, err := x.registry.Gather()
 	require.NoError(x.t, err)
 	sum := 0.0
 	for _, family := range families {
-		if family.GetName() == "nestling_sync_writes_total" {
-			for _, metric := range family.Metric {
-				sum += metric.GetCounter().GetValue()
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.Metric {
+			var has []string
+			for _, label := range metric.Label {
+				has = append(has, label.GetName()+"="+label.GetValue())
+			}
+			if !slices.ContainsFunc(labels, func(label string) bool { return !slices.Contains(has, label) }) {
+				sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
 			}
 		}
 	}
 	return sum
+}
+
+// counts waits for a metric: what it counts is seen a moment before it is counted.
+func (x *tenant) counts(what, name string, want float64, labels ...string) {
+	x.t.Helper()
+	require.Eventually(x.t, func() bool { return x.sum(name, labels...) == want }, 20*time.Second, 20*time.Millisecond, "%s: %v of %s %v", what, want, name, labels)
 }
 
 func TestAnObjectIsMadeFollowedAndDeleted(t *testing.T) {
@@ -154,6 +172,11 @@ func TestAnObjectIsMadeFollowedAndDeleted(t *testing.T) {
 	})
 	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
 	x.eventually("c", "deleted", gone)
+	x.counts("the writes that answered", "nestling_sync_latency_seconds", 3, "kind=ConfigMap", "direction=to_host")
+	x.counts("all is done", "nestling_sync_queue_depth", 0)
+	x.counts("and gone", "nestling_sync_objects", 0, "side=host")
+	require.Zero(t, x.sum("nestling_sync_drift_total"))
+	require.NotZero(t, x.sum("nestling_sync_objects", "kind=ConfigMap", "side=virtual"))
 }
 
 func TestAnEditedHostObjectIsRepairedAndForeignLabelsSurvive(t *testing.T) {
@@ -168,6 +191,7 @@ func TestAnEditedHostObjectIsRepairedAndForeignLabelsSurvive(t *testing.T) {
 	x.eventually("c", "repaired", func(object *corev1.ConfigMap, err error) bool {
 		return has("a", "1")(object, err) && has("b", "")(object, err) && object.Labels["other"] == "stays"
 	})
+	x.counts("the repair", "nestling_sync_drift_total", 1, "kind=ConfigMap", "repair=repaired")
 }
 
 func TestAHostObjectThatLosesOurLabelsGetsThemBack(t *testing.T) {
@@ -182,6 +206,7 @@ func TestAHostObjectThatLosesOurLabelsGetsThemBack(t *testing.T) {
 	x.eventually("c", "labelled again", func(object *corev1.ConfigMap, err error) bool {
 		return err == nil && object.Labels[resource.LabelTenant] == "labels"
 	})
+	x.counts("the repair", "nestling_sync_drift_total", 1, "kind=ConfigMap", "repair=repaired")
 }
 
 func TestADeletedHostObjectIsMadeAgain(t *testing.T) {
@@ -194,6 +219,7 @@ func TestADeletedHostObjectIsMadeAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, x.host.CoreV1().ConfigMaps(x.name).Delete(t.Context(), first.Name, metav1.DeleteOptions{}))
 	x.eventually("c", "made again", func(object *corev1.ConfigMap, err error) bool { return err == nil && object.UID != first.UID })
+	x.counts("it", "nestling_sync_drift_total", 1, "kind=ConfigMap", "repair=recreated")
 }
 
 func TestAForeignObjectUnderOurNameIsLeftAlone(t *testing.T) {

@@ -32,9 +32,17 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 	}
 	if kind.virtualInformer != nil {
 		if err := add(kind.virtualInformer,
-			func(_, object resource.Object) { e.virtualChanged(kind, object, kind.Refs(object)) },
+			func(before, object resource.Object) {
+				if e.HasSynced() && kind.Direction == resource.ToHost && touched(before, object) {
+					kind.pending.Virtual(resource.KeyOf(object), e.options.Now())
+				}
+				e.virtualChanged(kind, object, kind.Refs(object))
+			},
 			func(object resource.Object) {
 				e.virtualGone(kind, object)
+				if e.HasSynced() && kind.Direction == resource.ToHost {
+					kind.pending.Virtual(resource.KeyOf(object), e.options.Now())
+				}
 				e.virtualChanged(kind, object, nil)
 			}); err != nil {
 			return nil, err
@@ -47,10 +55,12 @@ func (e *Engine) watchKind(kind *syncedKind) ([]cache.InformerSynced, error) {
 				if before != nil && !sameVirtualKey(before, object) {
 					e.hostChanged(kind, before, false) // somebody has written over the way back
 				}
+				e.hostPending(kind, before, object, false)
 				e.hostChanged(kind, object, false)
 			},
 			func(object resource.Object) {
 				e.sourceChanged(kind, object)
+				e.hostPending(kind, nil, object, true)
 				e.hostChanged(kind, object, true)
 			}); err != nil {
 			return nil, err
@@ -126,6 +136,19 @@ func (e *Engine) hostChanged(kind *syncedKind, object resource.Object, gone bool
 	}
 	kind.queue.Add(key)
 	e.wakeReferrers(kind, key)
+}
+
+// hostPending records what is to be measured: not what was there before this process.
+func (e *Engine) hostPending(kind *syncedKind, before, object resource.Object, gone bool) {
+	switch {
+	case !e.HasSynced():
+	case kind.Direction == resource.FromHost:
+		kind.pending.Host(kind.mirrorKey(object), false, gone, e.options.Now())
+	case kind.translates(object):
+		if key, ok := resource.VirtualKey(object); ok {
+			kind.pending.Host(key, before != nil && touched(before, object), gone, e.options.Now())
+		}
+	}
 }
 
 // sourceChanged looks again at the mirrors of other kinds on which host objects of this

@@ -67,6 +67,13 @@ func (t *troubled) Remove(key resource.Key) {
 	delete(t.keys, key)
 }
 
+// Len is how many there are.
+func (t *troubled) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.keys)
+}
+
 // Take returns all keys and forgets them.
 func (t *troubled) Take() []resource.Key {
 	t.mu.Lock()

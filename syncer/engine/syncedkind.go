@@ -21,6 +21,7 @@ type syncedKind struct {
 	virtualInformer, hostInformer cache.SharedIndexInformer // nil where the kind has none
 	queue                         queue
 	troubled                      troubled
+	pending                       pending
 	departed                      departed // of Mortal kinds
 	futile                        notes    // patches that changed nothing
 	told                          notes    // what users were told about the two versions

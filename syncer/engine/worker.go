@@ -37,9 +37,12 @@ func (e *Engine) loop(kind *syncedKind) work.Loop {
 		Attempt: func(ctx context.Context, key resource.Key) (time.Duration, error) {
 			start := e.options.Now()
 			again, err := e.sync(ctx, kind, key)
-			e.options.Metrics.latency.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
+			e.options.Metrics.duration.WithLabelValues(kind.Name).Observe(e.options.Now().Sub(start).Seconds())
 			if err == nil {
 				kind.troubled.Remove(key)
+			}
+			if err == nil && again == 0 {
+				kind.pending.Settle(key, start)
 			}
 			return again, err
 		},
@@ -154,6 +157,9 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		}
 	}
 	e.options.Metrics.writes.WithLabelValues(kind.Name, string(action.Side), string(action.Verb), outcome(err)).Inc()
+	if err == nil {
+		e.options.Metrics.wrote(kind, key, action, e.options.Now)
+	}
 	if err == nil || kind.Unsynced && action.Verb == plan.Create && namespaceEnds(err) {
 		return 0, nil
 	}
