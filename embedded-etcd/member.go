@@ -37,7 +37,10 @@ type Options struct {
 }
 
 // Member is one etcd server. It has the shape of a lifecycle component.
-type Member struct{ opts Options }
+type Member struct {
+	opts    Options
+	running atomic.Pointer[embed.Etcd] // nil before it is ready, and once it stops
+}
 
 // New returns a member that is not running yet. It touches nothing.
 func New(opts Options) *Member { return &Member{opts: opts} }
@@ -66,10 +69,12 @@ func (m *Member) Run(ctx context.Context, ready func()) error {
 	}
 	defer server.Close()
 	defer serving.Store(false)
+	defer m.running.Store(nil)
 
 	select {
 	case <-server.Server.ReadyNotify():
 		serving.Store(true)
+		m.running.Store(server)
 		ready()
 	case err := <-server.Err():
 		return fmt.Errorf("serve %s: %w", m.Endpoint(), err)

@@ -71,6 +71,7 @@ func New(options Options) (*Syncer, error) {
 		Virtual: virtual, Host: host,
 		Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
 		Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder,
+		Metrics: tokens.NewMetrics(options.Registerer),
 	})
 	s.sink = &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")}
 	return s, nil

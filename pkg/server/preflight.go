@@ -47,6 +47,9 @@ func (s *server) validatingPlugins() []controlplane.AdmissionPlugin {
 			return translator{running}
 		},
 		Quotas: s.quotas,
+		Observe: func(resource schema.GroupResource, verdict string, took time.Duration) {
+			s.metrics.ObservePreflight(resource.String(), verdict, took)
+		},
 	})
 	return []controlplane.AdmissionPlugin{{
 		Name: preflight.PluginName,

@@ -157,6 +157,7 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
+		s.hostConfig.Wrap(s.metrics.Host().Wrap)
 		if s.host, err = kubernetes.NewForConfig(s.hostConfig); err != nil {
 			return err
 		}
@@ -235,6 +236,7 @@ func (s *server) runEtcd(ctx context.Context, ready func()) error {
 		QuotaBytes:    s.config.Etcd.QuotaBytes,
 		UnsafeNoFsync: s.config.Etcd.UnsafeNoFsync,
 	})
+	s.metrics.Etcd(s.storeSize)
 	return s.etcd.Run(ctx, ready)
 }
 

@@ -36,6 +36,7 @@ type Options struct {
 	RotateAt float64
 	Workers  int                  // 0 is 16
 	Recorder record.EventRecorder // nil: pods are told nothing
+	Metrics  *Metrics             // nil: not measured
 	Clock    clock.WithTicker     // nil: the real one
 }
 
@@ -60,6 +61,9 @@ func New(options Options) *Controller {
 	}
 	if options.Recorder == nil {
 		options.Recorder = &record.FakeRecorder{}
+	}
+	if options.Metrics == nil {
+		options.Metrics = NewMetrics(nil)
 	}
 	return &Controller{options: options, written: newWritten(), retry: make(chan struct{}, 1)}
 }

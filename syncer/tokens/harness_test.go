@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -98,6 +99,14 @@ func (w *world) secret() *corev1.Secret { return w.read(secretName) }
 
 func (w *world) trySync() (time.Duration, error) {
 	return w.controller.sync(w.Context(), resource.Key{Namespace: "default", Name: "web-0"})
+}
+
+// counts requires how often Secrets were changed so.
+func (w *world) counts(change, outcome string, want int) {
+	w.Helper()
+	var metric dto.Metric
+	require.NoError(w, w.controller.options.Metrics.changes.WithLabelValues(change, outcome).Write(&metric))
+	require.EqualValues(w, want, metric.GetCounter().GetValue(), "%s, %s", change, outcome)
 }
 
 // catchUp fills the cache of host Secrets.

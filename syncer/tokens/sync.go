@@ -41,7 +41,9 @@ func (c *Controller) sync(ctx context.Context, key resource.Key) (time.Duration,
 	case pod.DeletionTimestamp != nil && !mine:
 		return 0, nil // on its way out: no host pod will be made for it
 	case !mine:
-		return c.make(ctx, env, pod, live)
+		again, err := c.make(ctx, env, pod, live)
+		c.options.Metrics.count(changeMade, err)
+		return again, err
 	default:
 		again, err := c.renew(ctx, env, pod, live)
 		if behind {
@@ -92,7 +94,7 @@ func (c *Controller) make(ctx context.Context, env resource.Env, pod *corev1.Pod
 
 // renew writes those tokens of a pod that are due. One that can't be had keeps none of
 // the others from being renewed.
-func (c *Controller) renew(ctx context.Context, env resource.Env, pod *corev1.Pod, live *corev1.Secret) (time.Duration, error) {
+func (c *Controller) renew(ctx context.Context, env resource.Env, pod *corev1.Pod, live *corev1.Secret) (again time.Duration, err error) {
 	content := newContent()
 	var due []resources.Token
 	now, lifetimes := c.options.Clock.Now(), lifetimesOf(live)
@@ -107,6 +109,7 @@ func (c *Controller) renew(ctx context.Context, env resource.Env, pod *corev1.Po
 	if len(due) == 0 {
 		return c.next(pod, content.lifetimes), nil
 	}
+	defer func() { c.options.Metrics.count(changeRenewed, err) }()
 	failed := c.request(ctx, pod, due, content)
 	if len(content.data) == 0 {
 		return 0, failed
@@ -143,7 +146,11 @@ func (c *Controller) drop(ctx context.Context, live *corev1.Secret) error {
 	}
 	err := c.options.Host.CoreV1().Secrets(live.Namespace).Delete(ctx, live.Name, *metav1.NewPreconditionDeleteOptions(string(live.UID)))
 	c.written.forget(live.Name)
-	if err != nil && !apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) {
+		err = nil
+	}
+	c.options.Metrics.count(changeDropped, err)
+	if err != nil {
 		return fmt.Errorf("delete host secret of tokens %s: %w", live.Name, err)
 	}
 	return nil

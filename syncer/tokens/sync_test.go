@@ -67,6 +67,8 @@ func TestATokenIsRenewedInPlaceAtFourFifthsOfItsLife(t *testing.T) {
 	require.Equal(t, again, w.sync(), "the life of the new token begins now")
 	require.Equal(t, map[string]string{"access.0": "token-2"}, values(w.secret()))
 	require.Equal(t, "secret-1", string(w.secret().UID))
+	w.counts(changeMade, outcomeOK, 1)
+	w.counts(changeRenewed, outcomeOK, 1)
 }
 
 func TestATokenIsNeverRenewedAtOnce(t *testing.T) {
@@ -149,6 +151,7 @@ func TestTokensEndWithTheirPod(t *testing.T) {
 			end(w, pod.DeepCopy())
 			require.Zero(t, w.sync())
 			require.Nil(t, w.secret())
+			w.counts(changeDropped, outcomeOK, 1)
 		})
 	}
 }
@@ -239,4 +242,6 @@ func TestAFailureLeavesNothingHalfMade(t *testing.T) {
 	_, err = w.trySync()
 	require.ErrorContains(t, err, "busy")
 	require.Equal(t, map[string]string{"access.0": "token-1"}, values(w.secret()), "the old token has a fifth of its life left")
+	w.counts(changeMade, outcomeError, 1)
+	w.counts(changeRenewed, outcomeError, 1)
 }

@@ -52,6 +52,9 @@ type HostOptions struct {
 	Quotas *Quotas
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
+	// Observe is told what became of an object, in a word, and how long that took. Nil:
+	// nobody is.
+	Observe func(resource schema.GroupResource, verdict string, took time.Duration)
 }
 
 // Host is a Judge that asks the host by dry runs.
@@ -67,6 +70,9 @@ var _ Judge = &Host{}
 func NewHost(options HostOptions) *Host {
 	if options.Now == nil {
 		options.Now = time.Now
+	}
+	if options.Observe == nil {
+		options.Observe = func(schema.GroupResource, string, time.Duration) {}
 	}
 	return &Host{
 		options:  options,
@@ -102,12 +108,14 @@ func (h *Host) Judge(ctx context.Context, object Object) (warnings []string, ref
 		return nil, nil
 	}
 	ask := func() answer { return h.askAll(ctx, translator, object) }
+	start := h.options.Now()
 	var out answer
 	if pod, ok := object.Virtual.(*corev1.Pod); !ok || object.Old != nil || object.DryRun || h.options.Quotas == nil {
 		out = ask()
 	} else {
 		out = h.depart(ctx, pod, func() bool { return translator.Arrived(object.Resource, pod) }, ask)
 	}
+	h.options.Observe(object.Resource, out.outcome.String(), h.options.Now().Sub(start))
 	return out.warnings, out.refusal
 }
 

@@ -62,6 +62,7 @@ func TestVerdicts(t *testing.T) {
 
 // world is a host that answers as told.
 type world struct {
+	verdict   atomic.Value // the last that was observed
 	asked     atomic.Int64
 	answer    func(ctx context.Context) error
 	warnings  []string
@@ -94,7 +95,10 @@ func (t trial) Do(ctx context.Context) (resource.Object, []string, error) {
 }
 
 func (w *world) judge() *Host {
-	return NewHost(HostOptions{Translator: func() Translator { return w }})
+	return NewHost(HostOptions{
+		Translator: func() Translator { return w },
+		Observe:    func(_ schema.GroupResource, verdict string, _ time.Duration) { w.verdict.Store(verdict) },
+	})
 }
 
 func on(name string) Object {
@@ -117,6 +121,7 @@ func TestARefusalIsTheHostsInTheTenantsWords(t *testing.T) {
 		Status: metav1.StatusFailure, Code: 422, Reason: metav1.StatusReasonInvalid, Message: "own is no name",
 		Details: &metav1.StatusDetails{Name: "own", Causes: []metav1.StatusCause{{Message: "own cause", Field: "spec"}}},
 	}, refusal.ErrStatus)
+	require.Equal(t, "refused", w.verdict.Load())
 }
 
 func TestWhatWillNeverBeTranslatedIsRefused(t *testing.T) {
@@ -163,6 +168,7 @@ func TestAnOutageDoesNotSlowEveryRequest(t *testing.T) {
 		require.Equal(t, askTimeout, ask())
 		for range 10 {
 			require.Zero(t, ask())
+			require.Equal(t, "absent", w.verdict.Load())
 		}
 		require.EqualValues(t, 1, w.asked.Load())
 
@@ -179,6 +185,7 @@ func TestAnOutageDoesNotSlowEveryRequest(t *testing.T) {
 		require.Zero(t, ask())
 		require.Zero(t, ask())
 		require.EqualValues(t, 4, w.asked.Load(), "and when it answers, it is asked as before")
+		require.Equal(t, "passed", w.verdict.Load())
 	})
 }
 

@@ -23,6 +23,20 @@ const (
 	absent // the host did not answer
 )
 
+// String is the word for it in metrics.
+func (o outcome) String() string {
+	switch o {
+	case passes:
+		return "passed"
+	case refused:
+		return "refused"
+	case untold:
+		return "untold"
+	default:
+		return "absent"
+	}
+}
+
 // verdictOf reads the answer to a dry run. Only what the host will say again, whoever
 // asks and however often, is a refusal.
 func verdictOf(err error) outcome {
