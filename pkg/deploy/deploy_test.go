@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
@@ -161,8 +162,27 @@ func TestBadOptionsNameTheFlag(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Options){
 		`NAME: "A_b" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends)`: func(o *Options) { o.Tenant = "A_b" },
-		`--namespace: "a b" is not a DNS label`:   func(o *Options) { o.Namespace = "a b" },
-		`--image: "" is not the name of an image`: func(o *Options) { o.Image = "" },
+		`--namespace: "a b" is not a DNS label`:             func(o *Options) { o.Namespace = "a b" },
+		`--image: "" is not the name of an image`:           func(o *Options) { o.Image = "" },
+		`config: sync.workers: -1 is not between 1 and 256`: func(o *Options) { o.Config.Sync.Workers = -1 },
+		`values: podDisruptionBudget.maxUnavailable: 2 is neither 0 nor 1: the control plane is one pod`: func(o *Options) {
+			o.PodDisruptionBudget = PodDisruptionBudget{Enabled: true, MaxUnavailable: 2}
+		},
+		"values: networkPolicy.hostAPIServers: is required: the addresses of the host's API server, as `kubectl get endpointslices -n default` says them": func(o *Options) {
+			o.NetworkPolicy.Enabled = true
+		},
+		`values: networkPolicy.hostAPIServers[0].cidr: "192.0.2.10" is not a range such as 192.0.2.10/32`: func(o *Options) {
+			o.NetworkPolicy = NetworkPolicy{Enabled: true, HostAPIServers: []Endpoint{{CIDR: "192.0.2.10", Port: 6443}}}
+		},
+		`values: networkPolicy.hostAPIServers[0].port: 0 is not between 1 and 65535`: func(o *Options) {
+			o.NetworkPolicy = NetworkPolicy{Enabled: true, HostAPIServers: []Endpoint{{CIDR: "192.0.2.10/32"}}}
+		},
+		`values: limitRange.limits[0].type: "Node" is not one of Container, Pod, PersistentVolumeClaim`: func(o *Options) {
+			o.LimitRange = []corev1.LimitRangeItem{{Type: "Node"}}
+		},
+		`values: resources.limits.cpu: is required, or a default in limitRange, where resourceQuota.hard counts it`: func(o *Options) {
+			o.ResourceQuota = corev1.ResourceList{"limits.cpu": resource.MustParse("8")}
+		},
 	} {
 		o := example()
 		change(&o)

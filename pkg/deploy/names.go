@@ -27,7 +27,8 @@ const (
 
 // Names are those of a tenant's own objects on the host. People script against them.
 type Names struct {
-	// Tenant is also the name of the StatefulSet, the Service, the process's ServiceAccount, the Role and its binding.
+	// Tenant is also the name of the StatefulSet, the Service, the process's ServiceAccount, the Role and its binding, and
+	// of what there is one of at most: PodDisruptionBudget, NetworkPolicy, ResourceQuota, LimitRange, ServiceMonitor.
 	Tenant string
 	// Namespace is the host namespace.
 	Namespace string
@@ -53,6 +54,9 @@ func (n Names) PKI() string { return n.Tenant + "-pki" }
 
 // Kubeconfig is the Secret with the admin kubeconfig. The process makes it.
 func (n Names) Kubeconfig() string { return n.Tenant + "-kubeconfig" }
+
+// Metrics is the Secret with the credential by which Prometheus scrapes the process. The process makes it.
+func (n Names) Metrics() string { return n.Tenant + "-metrics" }
 
 // ClusterRole bears the namespace too, because cluster roles of all namespaces share one name space.
 func (n Names) ClusterRole() string { return fmt.Sprintf("nestling:%s:%s", n.Namespace, n.Tenant) }

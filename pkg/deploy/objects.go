@@ -31,7 +31,37 @@ func Objects(o Options) ([]Object, error) {
 	if !o.Namespaced {
 		objects = append(objects, clusterRole(o), clusterRoleBinding(o))
 	}
-	return append(objects, anchor(o), configMap(o, file), service(o), dns(o), headless(o), statefulSet(o, file)), nil
+	around, err := surroundings(o)
+	if err != nil {
+		return nil, err
+	}
+	objects = append(append(objects, anchor(o), configMap(o, file)), around...)
+	return append(objects, service(o), dns(o), headless(o), statefulSet(o, file)), nil
+}
+
+// surroundings are what a tenant can do without.
+func surroundings(o Options) ([]Object, error) {
+	var objects []Object
+	if len(o.ResourceQuota) > 0 {
+		objects = append(objects, resourceQuota(o))
+	}
+	if len(o.LimitRange) > 0 {
+		objects = append(objects, limitRange(o))
+	}
+	if o.PodDisruptionBudget.Enabled {
+		objects = append(objects, disruptionBudget(o))
+	}
+	if o.NetworkPolicy.Enabled {
+		objects = append(objects, networkPolicy(o))
+	}
+	if o.ServiceMonitor.Enabled {
+		monitor, err := serviceMonitor(o)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, monitor)
+	}
+	return objects, nil
 }
 
 // labels are on every object of the control plane. The tenant label is not: it is for the tenant's own objects.
@@ -138,10 +168,13 @@ func dns(o Options) *corev1.Service {
 	}
 }
 
-// headless gives the pod the stable name that a StatefulSet promises.
+// headless gives the pod the stable name that a StatefulSet promises. It is the one that Prometheus scrapes: whatever
+// stands in front of the pod besides, it is scraped once.
 func headless(o Options) *corev1.Service {
+	meta := o.meta(o.names().Headless())
+	meta.Labels[componentLabel] = componentMetrics
 	return &corev1.Service{
-		TypeMeta: kind("v1", "Service"), ObjectMeta: o.meta(o.names().Headless()),
+		TypeMeta: kind("v1", "Service"), ObjectMeta: meta,
 		Spec: corev1.ServiceSpec{
 			ClusterIP:                corev1.ClusterIPNone,
 			Selector:                 map[string]string{ControlPlaneLabel: o.Tenant},

@@ -31,6 +31,13 @@ type Options struct {
 	FSGroup *int64
 	// Resources are those of the one container.
 	Resources corev1.ResourceRequirements
+	// PodDisruptionBudget, NetworkPolicy and ServiceMonitor are of the control plane.
+	PodDisruptionBudget PodDisruptionBudget
+	NetworkPolicy       NetworkPolicy
+	ServiceMonitor      ServiceMonitor
+	// ResourceQuota and LimitRange bound the host namespace, if they are not empty.
+	ResourceQuota corev1.ResourceList
+	LimitRange    []corev1.LimitRangeItem
 	// Lifetime is when the tenant removes itself. It can only remove what its anchor owns, as with `nestling create`.
 	Lifetime Lifetime
 	// Config is written into the ConfigMap as it is; fields left out keep the defaults of the version that runs.
@@ -45,11 +52,13 @@ func Default() Options {
 		StorageSize: resource.MustParse("5Gi"), // twice etcd's quota, for defragmentation, and its log
 		FSGroup:     &group,
 		Resources: corev1.ResourceRequirements{
-			// An idle control plane has 200-300 MB resident, of which 100 MB is the binary's, shared with its neighbours.
-			// No CPU limit: it would only make the start slower.
+			// An idle control plane has 245 MB resident, of which 100 MB is the binary's, shared with its neighbours; with
+			// 500 pods created and deleted at once, it came to 670 MB. No CPU limit: it would only make the start slower.
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("256Mi")},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
 		},
+		PodDisruptionBudget: PodDisruptionBudget{MaxUnavailable: 1},
+		NetworkPolicy:       NetworkPolicy{Nameservers: clusterDNS()},
 	}
 }
 
@@ -69,6 +78,11 @@ func (o Options) Validate() error {
 	}
 	if !o.Ephemeral && o.StorageSize.Sign() <= 0 {
 		return fmt.Errorf("--storage-size: %s is not above 0", o.StorageSize.String())
+	}
+	for _, check := range []func() error{o.validateNamespace, o.NetworkPolicy.validate} {
+		if err := check(); err != nil {
+			return fmt.Errorf("values: %w", err)
+		}
 	}
 	return o.Config.Check(o.Tenant, o.Namespace)
 }

@@ -26,6 +26,16 @@ type Values struct {
 	FSGroup int64 `json:"fsGroup"`
 	// Resources are those of the control plane's container.
 	Resources Resources `json:"resources"`
+	// PodDisruptionBudget is that of the control plane.
+	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
+	// ResourceQuota bounds what the host namespace takes, the control plane included; without hard limits there is none.
+	ResourceQuota ResourceQuota `json:"resourceQuota"`
+	// LimitRange is that of the host namespace, the control plane included; without limits there is none.
+	LimitRange LimitRange `json:"limitRange"`
+	// NetworkPolicy fences the control plane's pod.
+	NetworkPolicy NetworkPolicy `json:"networkPolicy"`
+	// ServiceMonitor has Prometheus scrape the control plane; the Prometheus Operator must be on the host.
+	ServiceMonitor ServiceMonitor `json:"serviceMonitor"`
 	// Config are the tenant's settings, as `nestling serve --config` reads them. What is left out keeps the default of
 	// the version that runs.
 	Config config.Config `json:"config,omitzero"`
@@ -45,6 +55,29 @@ type Storage struct {
 type Resources struct {
 	Requests map[string]Amount `json:"requests"`
 	Limits   map[string]Amount `json:"limits"`
+}
+
+// ResourceQuota is what the host namespace may take.
+type ResourceQuota struct {
+	// Hard are quantities by what a quota counts, such as pods or requests.memory.
+	Hard map[string]Amount `json:"hard"`
+}
+
+// LimitRange is what each pod, container or claim of the host namespace may have, and has by default.
+type LimitRange struct {
+	// Limits are as those of a LimitRange of Kubernetes.
+	Limits []LimitRangeItem `json:"limits"`
+}
+
+// LimitRangeItem is for one type of objects.
+type LimitRangeItem struct {
+	// Type is Container, Pod or PersistentVolumeClaim.
+	Type                 string            `json:"type"`
+	Max                  map[string]Amount `json:"max,omitempty"`
+	Min                  map[string]Amount `json:"min,omitempty"`
+	Default              map[string]Amount `json:"default,omitempty"`
+	DefaultRequest       map[string]Amount `json:"defaultRequest,omitempty"`
+	MaxLimitRequestRatio map[string]Amount `json:"maxLimitRequestRatio,omitempty"`
 }
 
 // Amount is a quantity as it was written, with quotes or without. Whoever uses it parses it, and can say then where it

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"nestling.dev/nestling/pkg/config"
@@ -14,11 +15,21 @@ import (
 // DefaultValues are Default as a file says it.
 func DefaultValues() *Values {
 	o := Default()
+	// Empty, and not null, is what a reader of values.yaml can change.
+	o.NetworkPolicy.APIFrom, o.NetworkPolicy.HostAPIServers = []networkingv1.NetworkPolicyPeer{}, []Endpoint{}
+	o.NetworkPolicy.Egress = []networkingv1.NetworkPolicyEgressRule{}
+	o.ServiceMonitor.Labels = map[string]string{}
 	return &Values{
 		Image:     o.Image,
 		Storage:   Storage{Size: Amount(o.StorageSize.String())},
 		FSGroup:   *o.FSGroup,
 		Resources: Resources{Requests: amounts(o.Resources.Requests), Limits: amounts(o.Resources.Limits)},
+
+		PodDisruptionBudget: o.PodDisruptionBudget,
+		NetworkPolicy:       o.NetworkPolicy,
+		ServiceMonitor:      o.ServiceMonitor,
+		ResourceQuota:       ResourceQuota{Hard: map[string]Amount{}},
+		LimitRange:          LimitRange{Limits: []LimitRangeItem{}},
 	}
 }
 
@@ -38,7 +49,14 @@ func (v *Values) Options(tenant, namespace string) (Options, error) {
 			Requests: quantities("resources.requests", v.Resources.Requests, bad),
 			Limits:   quantities("resources.limits", v.Resources.Limits, bad),
 		},
-		Config: v.Config,
+		PodDisruptionBudget: v.PodDisruptionBudget,
+		NetworkPolicy:       v.NetworkPolicy,
+		ServiceMonitor:      v.ServiceMonitor,
+		ResourceQuota:       quantities("resourceQuota.hard", v.ResourceQuota.Hard, bad),
+		Config:              v.Config,
+	}
+	for i, item := range v.LimitRange.Limits {
+		o.LimitRange = append(o.LimitRange, item.limits(fmt.Sprintf("limitRange.limits[%d]", i), bad))
 	}
 	if v.FSGroup >= 0 {
 		o.FSGroup = &v.FSGroup
@@ -50,6 +68,17 @@ func (v *Values) Options(tenant, namespace string) (Options, error) {
 		return Options{}, bad
 	}
 	return o, nil
+}
+
+func (i LimitRangeItem) limits(field string, bad *config.Error) corev1.LimitRangeItem {
+	return corev1.LimitRangeItem{
+		Type:                 corev1.LimitType(i.Type),
+		Max:                  quantities(field+".max", i.Max, bad),
+		Min:                  quantities(field+".min", i.Min, bad),
+		Default:              quantities(field+".default", i.Default, bad),
+		DefaultRequest:       quantities(field+".defaultRequest", i.DefaultRequest, bad),
+		MaxLimitRequestRatio: quantities(field+".maxLimitRequestRatio", i.MaxLimitRequestRatio, bad),
+	}
 }
 
 // quantity adds to the problems if it is none.
