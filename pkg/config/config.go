@@ -36,6 +36,7 @@ type Config struct {
 	DNS       DNS       `json:"dns,omitzero"`
 	Runtime   Runtime   `json:"runtime,omitzero"`
 	Log       Log       `json:"log,omitzero"`
+	Metrics   Metrics   `json:"metrics,omitzero"`
 
 	// environment is what the process was told by its pod and is no configuration.
 	environment environment

@@ -123,6 +123,8 @@ func fields(c *Config) []Field {
 			Usage: "growth of the heap at rest, in percent, before Go collects garbage"},
 		{Path: "log.verbosity", Flag: "verbosity", Short: "v", value: integer(&c.Log.Verbosity),
 			Usage: "log level, 0 to 10"},
+		{Path: "metrics.scrapeSecret", Flag: "metrics-scrape-secret", value: boolean(&c.Metrics.ScrapeSecret),
+			Usage: "keep, in the host Secret TENANT-metrics, a client certificate that may read /metrics and nothing else"},
 	}
 }
 

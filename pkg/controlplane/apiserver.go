@@ -186,6 +186,7 @@ func (s *APIServer) adjust(config *app.Config) error {
 		}
 		config.KubeAPIs.Extra.EndpointReconcilerConfig.Reconciler = endpoints
 	}
+	confineScraper(config)
 	for _, group := range s.opts.Groups {
 		group.Describe(config.KubeAPIs.ControlPlane.Generic)
 	}
@@ -225,8 +226,8 @@ func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap 
 		// Installing upstream's handler registered the metrics of the API
 		// server; only then may it go.
 		mux := server.GenericAPIServer.Handler.NonGoRestfulMux
-		mux.Unregister("/metrics")
-		mux.Handle("/metrics", s.opts.Metrics)
+		mux.Unregister(MetricsPath)
+		mux.Handle(MetricsPath, s.opts.Metrics)
 	}
 	return nil
 }

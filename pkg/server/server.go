@@ -79,6 +79,8 @@ type server struct {
 	apiServer *controlplane.APIServer
 	syncer    atomic.Pointer[syncer.Syncer] // read by requests that may come before it is there
 	dns       atomic.Pointer[dns.Server]    // likewise
+
+	scrapeExpires atomic.Pointer[time.Time] // of the certificate for Prometheus
 }
 
 // Run runs the tenant until ctx ends, then stops everything in order. A failure of
@@ -112,6 +114,7 @@ func Run(ctx context.Context, completed config.Completed) error {
 		lifecycle.New("preflight", s.runPreflight),
 		lifecycle.New("apiserver", s.runAPIServer),
 		lifecycle.New("kubeconfig", s.runKubeconfig),
+		lifecycle.New("scrape-secret", s.runScrapeSecret),
 		lifecycle.New("controller-manager", s.runControllerManager),
 		lifecycle.New("syncer", s.runSyncer),
 		lifecycle.New("dns", s.runDNS),
@@ -224,7 +227,9 @@ func (s *server) checkHost(ctx context.Context) (*hostclient.Host, error) {
 
 func (s *server) runPKI(ctx context.Context, ready func()) error {
 	return once(ctx, ready, func() (err error) {
-		s.pki, err = loadPKI(ctx, s.host, s.names, s.owner, time.Now())
+		if s.pki, err = loadPKI(ctx, s.host, s.names, s.owner, time.Now()); err == nil {
+			s.metrics.Certificates(s.expiries)
+		}
 		return err
 	})
 }
