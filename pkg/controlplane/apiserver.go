@@ -192,7 +192,11 @@ func (s *APIServer) adjust(config *app.Config) error {
 	}
 	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(apigroup.WithDiscovery(handler, s.opts.Groups), c)
+		handler = apigroup.WithDiscovery(handler, s.opts.Groups)
+		if s.opts.Activity != nil {
+			handler = s.opts.Activity.Wrap(handler)
+		}
+		return chain(handler, c)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
+	"nestling.dev/nestling/pkg/controlplane/activity"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/pki"
 )
@@ -84,6 +85,9 @@ type APIServerOptions struct {
 	// Passthrough is what upstream's own documents say: whom it knows, what it records, and
 	// how it keeps things.
 	Passthrough Passthrough
+
+	// Activity learns of every request that is let in, if set.
+	Activity *activity.Tracker
 
 	// ExtraArgs are flags of kube-apiserver by name, without dashes. They win
 	// over everything that the other options say.

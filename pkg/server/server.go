@@ -26,6 +26,7 @@ import (
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/activity"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/controlplane/egress"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
@@ -72,6 +73,7 @@ type server struct {
 	serviceIP  net.IP          // of default/kubernetes: the ClusterIP of the tenant's host Service
 	dnsIP      net.IP          // the ClusterIP of the host Service for its DNS; nil: the tenant has none
 
+	activity  *activity.Tracker
 	pki       *pki.Bundle
 	etcd      *embeddedetcd.Member
 	kubelet   *kubeletapi.Server
@@ -100,13 +102,16 @@ func Run(ctx context.Context, completed config.Completed) error {
 		return err
 	}
 	s := &server{
-		config:  completed,
-		names:   deploy.Names{Tenant: completed.Tenant, Namespace: completed.Host.Namespace},
-		metrics: metrics.New(version.Get().Version),
+		config:   completed,
+		names:    deploy.Names{Tenant: completed.Tenant, Namespace: completed.Host.Namespace},
+		metrics:  metrics.New(version.Get().Version),
+		activity: activity.New(time.Now),
 	}
 	logger := klog.FromContext(ctx)
 	components := []lifecycle.Component{
 		lifecycle.New("host", s.runHost),
+		// Before all that may fail: a broken tenant has its time, too.
+		lifecycle.New("lifetime", s.runLifetime),
 		// Before pki: a data directory that is not ours leaves nothing on the host.
 		lifecycle.New("etcd", s.runEtcd),
 		lifecycle.New("pki", s.runPKI),
@@ -275,6 +280,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 			AuditPolicy:    s.config.AuditPolicy(), AuditLog: s.config.AuditLog(), AuditWebhook: s.config.AuditWebhookFile(),
 			Encryption: s.config.EncryptionFile(),
 		},
+		Activity:    s.activity,
 	})
 	if err != nil {
 		return err
