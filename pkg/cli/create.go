@@ -38,7 +38,7 @@ An object of the host that has a name of the tenant's and is not the tenant's is
 		Args: cobra.ExactArgs(1),
 	}
 	host := addHostFlags(command.Flags())
-	deployed := addCreateFlags(command.Flags())
+	deployed := addDeployFlags(command.Flags())
 	flags := command.Flags()
 	flags.DurationVar(&ttl, "ttl", 0, "remove the tenant this long from now, as 45m; 0 is never")
 	flags.DurationVar(&idleTTL, "idle-ttl", 0, "remove the tenant when its API was not used for so long; 0 is never")

@@ -280,7 +280,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 			AuditPolicy:    s.config.AuditPolicy(), AuditLog: s.config.AuditLog(), AuditWebhook: s.config.AuditWebhookFile(),
 			Encryption: s.config.EncryptionFile(),
 		},
-		Activity:    s.activity,
+		Activity: s.activity,
 	})
 	if err != nil {
 		return err
