@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"nestling.dev/nestling/pkg/podrules"
 )
 
 // Completed is a configuration that was checked as a whole. Only Complete makes one.
@@ -22,6 +24,8 @@ type completed struct {
 	ServiceCIDR netip.Prefix
 	// Preflight is sync.preflight.
 	Preflight bool
+
+	podRules *podrules.Rules
 
 	bindAddress, advertiseAddress, dnsBindAddress netip.Addr
 }
@@ -57,6 +61,7 @@ func (c *Config) Complete() (Completed, error) {
 	for domain, servers := range c.DNS.StubDomains {
 		done.DNS.StubDomains[domain] = nameservers(servers)
 	}
+	done.podRules, _ = podrules.Compile(c.Pods.Deny) // they were validated
 	return Completed{done}, nil
 }
 

@@ -32,6 +32,7 @@ type Config struct {
 	APIServer APIServer `json:"apiServer,omitzero"`
 	Etcd      Etcd      `json:"etcd,omitzero"`
 	Sync      Sync      `json:"sync,omitzero"`
+	Pods      Pods      `json:"pods,omitzero"`
 	Nodes     Nodes     `json:"nodes,omitzero"`
 	DNS       DNS       `json:"dns,omitzero"`
 	Runtime   Runtime   `json:"runtime,omitzero"`

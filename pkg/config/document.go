@@ -103,3 +103,25 @@ func (d *documentFile) Set(path string) error {
 	*d.to, d.path = read, path
 	return nil
 }
+
+// listFile is the flag of a list that has more to it than words: the path of a YAML file that holds it.
+type listFile[T any] struct {
+	to   *[]T
+	path string
+}
+
+func (l *listFile[T]) String() string { return l.path }
+func (*listFile[T]) Type() string     { return "file" }
+
+func (l *listFile[T]) Set(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var read []T
+	if err := yaml.UnmarshalStrict(data, &read); err != nil {
+		return fmt.Errorf("is no YAML list: %w", err)
+	}
+	*l.to, l.path = read, path
+	return nil
+}

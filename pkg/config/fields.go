@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+
+	"nestling.dev/nestling/pkg/podrules"
 )
 
 // Field documents one leaf of Config. The table of all of them is the flags, the environment and the reference.
@@ -106,6 +109,17 @@ func fields(c *Config) []Field {
 			Usage: "the same as a fraction of all host objects of the kind; the larger of both counts, 1 is no limit"},
 		{Path: "sync.workers", Flag: "sync-workers", value: integer(&c.Sync.Workers),
 			Usage: "number of objects of one kind that are worked on at the same time"},
+
+		{Path: "pods.deny", Flag: "pods-deny", value: &listFile[podrules.Rule]{to: &c.Pods.Deny},
+			Usage: "file with a list of rules, each with name, expression (CEL, over pod, containers and images) and message: pods of which one is true are refused"},
+		{Path: "pods.force.nodeSelector", Flag: "pods-force-node-selector", value: &labelSet{to: &c.Pods.Force.NodeSelector},
+			Usage: "labels of the host's nodes on which all pods run, as KEY=VALUE, separated by commas"},
+		{Path: "pods.force.tolerations", Flag: "pods-force-tolerations", value: &listFile[corev1.Toleration]{to: &c.Pods.Force.Tolerations},
+			Usage: "file with a list of tolerations that all pods have on the host"},
+		{Path: "pods.force.runtimeClass", Flag: "pods-force-runtime-class", value: text(&c.Pods.Force.RuntimeClass),
+			Usage: "RuntimeClass of the host that all pods have there"},
+		{Path: "pods.force.priorityClass", Flag: "pods-force-priority-class", value: text(&c.Pods.Force.PriorityClass),
+			Usage: "PriorityClass of the host that all pods have there"},
 
 		{Path: "nodes.mirror", Flag: "nodes-mirror", value: text(&c.Nodes.Mirror),
 			Usage: "which host nodes the tenant sees: all, used (those that run its pods), or auto (all where permitted)"},

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"nestling.dev/nestling/pkg/controlplane"
+	"nestling.dev/nestling/pkg/controlplane/podpolicy"
 	"nestling.dev/nestling/pkg/controlplane/preflight"
 	"nestling.dev/nestling/syncer"
 	"nestling.dev/nestling/syncer/engine"
@@ -35,8 +36,12 @@ func (s *server) runPreflight(ctx context.Context, ready func()) error {
 
 // validatingPlugins run after all others of the tenant's but its quota.
 func (s *server) validatingPlugins() []controlplane.AdmissionPlugin {
+	var plugins []controlplane.AdmissionPlugin
+	if rules := s.config.PodRules(); rules != nil {
+		plugins = append(plugins, controlplane.AdmissionPlugin{Name: podpolicy.PluginName, New: podpolicy.Factory(rules.Refuse)})
+	}
 	if !s.config.Preflight {
-		return nil
+		return plugins
 	}
 	judge := preflight.NewHost(preflight.HostOptions{
 		Translator: func() preflight.Translator {
@@ -51,10 +56,10 @@ func (s *server) validatingPlugins() []controlplane.AdmissionPlugin {
 			s.metrics.ObservePreflight(resource.String(), verdict, took)
 		},
 	})
-	return []controlplane.AdmissionPlugin{{
+	return append(plugins, controlplane.AdmissionPlugin{
 		Name: preflight.PluginName,
 		New:  preflight.Factory(preflight.Options{Judge: judge, Exempt: syncerUser}),
-	}}
+	})
 }
 
 // translator is the syncer as preflight sees it.

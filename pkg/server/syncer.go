@@ -60,7 +60,7 @@ func (s *server) runSyncer(ctx context.Context, ready func()) error {
 			WorkloadServiceAccount: s.names.Workload(),
 			DNSIP:                  s.dnsAddress(),
 			ControlPlane:           s.controlPlane(),
-			Policy:                 policy(s.config.Sync),
+			Policy:                 s.policy(),
 		},
 		Kinds:          kinds,
 		Workers:        s.config.Sync.Workers,
@@ -93,7 +93,8 @@ func (s *server) kinds(ctx context.Context) (resources.Options, error) {
 
 // policy is what the configuration lets the tenant have of the host. Selectors were checked
 // with the configuration.
-func policy(sync config.Sync) resource.Policy {
+func (s *server) policy() resource.Policy {
+	sync, force := s.config.Sync, s.config.Pods.Force
 	selector := func(text string) labels.Selector {
 		if text == "" {
 			return nil
@@ -110,6 +111,11 @@ func policy(sync config.Sync) resource.Policy {
 		SystemPriorityClasses: sync.PriorityClasses.System,
 		RejectPriorityClasses: sync.PriorityClasses.Unavailable == config.UnavailableReject,
 		ServiceAccounts:       sync.ServiceAccounts,
+		Pods: resource.PodPolicy{
+			Refuse:       s.config.PodRules().Refuse,
+			NodeSelector: force.NodeSelector, Tolerations: force.Tolerations,
+			RuntimeClass: force.RuntimeClass, PriorityClass: force.PriorityClass,
+		},
 	}
 }
 

@@ -1,6 +1,9 @@
 package resource
 
-import "k8s.io/apimachinery/pkg/labels"
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
 
 // Policy is what the operator lets a tenant have of the host's classes and identities.
 // The zero value is the default.
@@ -17,6 +20,22 @@ type Policy struct {
 	// ServiceAccounts lets the tenant's pods run as host ServiceAccounts of their own,
 	// which carry the annotations of the virtual ones.
 	ServiceAccounts bool
+	// Pods is what the operator says about each of the tenant's pods.
+	Pods PodPolicy
+}
+
+// PodPolicy is what the operator refuses and forces. What is forced stands on the host pod
+// only: the virtual one stays as its author wrote it.
+type PodPolicy struct {
+	// Refuse is why a pod may not run, in words for its author; nil: it may. It is pure.
+	// A nil function refuses none.
+	Refuse func(virtual *corev1.Pod) *Rejection
+	// NodeSelector wins over the author's.
+	NodeSelector map[string]string
+	// Tolerations come beside the author's.
+	Tolerations []corev1.Toleration
+	// RuntimeClass and PriorityClass take the place of the author's; empty: the author's.
+	RuntimeClass, PriorityClass string
 }
 
 // Offers reports whether a selector of Policy lets the tenant have a host object.

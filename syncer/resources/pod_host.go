@@ -36,6 +36,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.host.Labels = map[string]string{}
 	}
 	for _, step := range []func() error{
+		t.refusal,     // before anything is made
 		t.environment, // reads virtual names, so it goes before names
 		t.volumes,
 		t.claims, // writes virtual names, likewise
@@ -46,6 +47,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.affinity,
 		t.spread, // its selectors are the host's already
 		t.scheduling,
+		t.forced, // has the last word on where and how the pod runs
 		t.identity,
 		t.topologyLabels,
 		t.namespaceLabels,

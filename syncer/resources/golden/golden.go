@@ -7,6 +7,7 @@
 //	-- world/virtual.yaml, world/host.yaml --   other objects that translation reads
 //	-- world/references --   "configmaps/ns/name" lines: what virtual objects refer to
 //	-- world/created --      UIDs whose host object this process made
+//	-- world/policy.yaml --   what the operator says about pods: see operator
 //	-- plan --           the expected Plan.String()
 //	-- want.yaml --      the objects that the plan's creates and patches want, in order
 //
@@ -24,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -173,6 +175,8 @@ func check(t *testing.T, kind resource.Kind, file string) {
 			for _, document := range documents(string(f.Data)) {
 				world.HostObjects = append(world.HostObjects, decode(t, document))
 			}
+		case "world/policy.yaml":
+			env.Policy.Pods = operator(t, f.Data)
 		case "world/references", "world/created":
 			for _, line := range strings.Fields(string(f.Data)) {
 				if f.Name == "world/created" {
@@ -219,6 +223,36 @@ func check(t *testing.T, kind resource.Kind, file string) {
 		if diff := cmp.Diff(sections[result.Name], string(result.Data)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", result.Name, diff)
 		}
+	}
+}
+
+// operator reads a policy about pods; refuseImages says why pods with an image may not run.
+func operator(t *testing.T, text []byte) resource.PodPolicy {
+	t.Helper()
+	var policy struct {
+		NodeSelector  map[string]string
+		Tolerations   []corev1.Toleration
+		RuntimeClass  string
+		PriorityClass string
+		RefuseImages  map[string]string
+	}
+	require.NoError(t, yaml.UnmarshalStrict(text, &policy))
+	return resource.PodPolicy{
+		NodeSelector: policy.NodeSelector, Tolerations: policy.Tolerations,
+		RuntimeClass: policy.RuntimeClass, PriorityClass: policy.PriorityClass,
+		Refuse: func(pod *corev1.Pod) *resource.Rejection {
+			for _, container := range pod.Spec.Containers {
+				if why, ok := policy.RefuseImages[container.Image]; ok {
+					return resource.Rejectf("PodRefused", "%s", why)
+				}
+			}
+			for _, container := range pod.Spec.EphemeralContainers {
+				if why, ok := policy.RefuseImages[container.Image]; ok {
+					return resource.Rejectf("PodRefused", "%s", why)
+				}
+			}
+			return nil
+		},
 	}
 }
 
