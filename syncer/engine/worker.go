@@ -23,8 +23,6 @@ const (
 	// settling is how long a new host object may be ahead of the one that it belongs to:
 	// the two come through different watches.
 	settling = 10 * time.Second
-	// patience is how long an object may wait for others without a word to its user.
-	patience = 10 * time.Second
 )
 
 // errStale says that a cache is behind what a write met; the object is looked at again.
@@ -110,8 +108,8 @@ func (e *Engine) carryOut(ctx context.Context, kind *syncedKind, key resource.Ke
 	}
 	again := p.RequeueAfter
 	if p.Wait != "" && again == 0 && virtual != nil {
-		again = patience
-		if e.options.Now().Sub(virtual.GetCreationTimestamp().Time) >= patience {
+		again = plan.Patience
+		if e.options.Now().Sub(virtual.GetCreationTimestamp().Time) >= plan.Patience {
 			e.options.Recorder.Event(virtual, corev1.EventTypeWarning, ReasonWaiting, "not on the host yet: "+p.Wait)
 		}
 	}
@@ -169,7 +167,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 	if action.Verb == plan.Create && action.Side == plan.Virtual && apierrors.IsAlreadyExists(err) {
 		return e.meetVirtual(ctx, kind, key, action)
 	}
-	e.tellFailure(kind, virtual, action, err)
+	e.tellFailure(ctx, kind, virtual, action, err)
 	return 0, fmt.Errorf("%s %s %s for virtual %s/%s: %w", action.Verb, action.Side, kind.Name, key.Namespace, key.Name, err)
 }
 

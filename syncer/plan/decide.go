@@ -16,9 +16,6 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
-// Reasons of events on virtual objects.
-const ReasonNameTaken = "HostNameTaken"
-
 // admissionGrace is how long a host object made during admission waits for its
 // virtual object: longer than any request to the tenant's API may take (its request
 // timeout is 60 s).
@@ -36,7 +33,7 @@ func Decide(env resource.Env, kind resource.Kind, virtual, host resource.Object)
 			return Plan{}
 		}
 		if !kind.Adopts(env, host) {
-			return NameTaken()
+			return withAbsence(env, kind, virtual, NameTaken())
 		}
 	}
 	switch {
@@ -118,11 +115,11 @@ func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object
 		return finish(virtual, "host object is lost")
 	}
 	if reason := kind.Wait(env, virtual); reason != "" {
-		return Plan{Wait: reason}
+		return waiting(env, kind, virtual, reason)
 	}
 	desired, err := kind.ToHost(env, virtual)
 	if err != nil {
-		return rejected(err)
+		return withAbsence(env, kind, virtual, rejected(err))
 	}
 	want := stamp(env, kind, virtual, desired)
 	return Plan{Actions: []Action{{Side: Host, Verb: Create, Want: want, Reason: "new"}}, Event: notice(env, kind, virtual)}

@@ -41,6 +41,7 @@ type Kind struct {
 	VirtualKey   func(env Env, host Object) (Key, bool)
 	MergeVirtual func(env Env, virtual, host Object) Object
 	Node         func(object Object) string
+	Absent       func(env Env, virtual Object, reason, message string) Object
 	Words        func(env Env, virtual Object, text string) string
 	Began        func(virtual Object) bool
 	// Make is nil in kinds whose host objects are read.
@@ -69,6 +70,7 @@ func (s Spec[T]) Erase() Kind {
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
 		MergeVirtual: func(_ Env, virtual, _ Object) Object { return virtual },
 		Node:         func(Object) string { return "" },
+		Absent:       func(_ Env, virtual Object, _, _ string) Object { return virtual },
 	}
 	if s.Select != nil {
 		kind.Select = func(env Env, source Object) bool { return s.Select(env, source.(T)) }
@@ -133,6 +135,11 @@ func (s Spec[T]) Erase() Kind {
 	}
 	if s.Words != nil {
 		kind.Words = func(env Env, virtual Object, text string) string { return s.Words(env, virtual.(T), text) }
+	}
+	if s.Absent != nil {
+		kind.Absent = func(env Env, virtual Object, reason, message string) Object {
+			return s.Absent(env, virtual.(T), reason, message)
+		}
 	}
 	if s.Node != nil {
 		kind.Node = func(object Object) string { return s.Node(object.(T)) }

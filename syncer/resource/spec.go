@@ -92,6 +92,10 @@ type Spec[T Object] struct {
 	// Nil: it has a Node.
 	Began func(virtual T) bool
 
+	// Absent is virtual saying of itself, in its status, that it has no host object, and why:
+	// a CamelCase reason and a message in the tenant's words. Nil: events alone tell.
+	Absent func(env Env, virtual T, reason, message string) T
+
 	// Words is what the host says about the host object of virtual, in the tenant's words.
 	// Nil: the names of the object, of its Refs and of its namespace are replaced.
 	Words func(env Env, virtual T, text string) string

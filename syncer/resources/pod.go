@@ -9,8 +9,9 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
-// PodHostSynced is the type of the condition that every synced pod has: its host pod
-// was there. A pod that has it is never given a second host pod.
+// PodHostSynced is the type of the condition that every synced pod has. It is True once
+// the host pod was there: such a pod is never given a second one. It is False, with the
+// reason, while the pod waits for long, or is refused.
 const PodHostSynced corev1.PodConditionType = resource.Prefix + "HostSynced"
 
 // Annotations of ours on host pods. Those with the record of what was written last
@@ -55,6 +56,7 @@ func Pods() resource.Kind {
 		MergeVirtual: mergeVirtualPod,
 		Node:         func(pod *corev1.Pod) string { return pod.Spec.NodeName },
 		Began:        podBegan,
+		Absent:       absentPod,
 		Words:        VirtualText,
 	}.Erase()
 }
@@ -73,7 +75,9 @@ func podBegan(virtual *corev1.Pod) bool {
 	for _, condition := range virtual.Status.Conditions {
 		switch condition.Type {
 		case PodHostSynced:
-			return true
+			if condition.Status == corev1.ConditionTrue {
+				return true
+			}
 		case corev1.PodScheduled:
 			if condition.Status == corev1.ConditionTrue && virtual.Spec.NodeName != "" {
 				return true

@@ -16,7 +16,7 @@ import (
 func mergeVirtualPod(env resource.Env, virtual, host *corev1.Pod) *corev1.Pod {
 	old := virtual.Status
 	switch {
-	case untouched(&host.Status):
+	case untouched(&host.Status) && !saysAbsent(virtual):
 		return virtual // a write for every new pod that would say nothing
 	case finished(old.Phase) && host.Status.Phase != old.Phase:
 		return virtual // the end of a pod is final
