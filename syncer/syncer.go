@@ -36,6 +36,7 @@ type Options struct {
 // Syncer is a tenant's syncer.
 type Syncer struct {
 	engine      *engine.Engine
+	kinds       resources.Options
 	tokens      *tokens.Controller
 	broadcaster record.EventBroadcaster
 	sink        *typedcorev1.EventSinkImpl
@@ -52,7 +53,7 @@ func New(options Options) (*Syncer, error) {
 		return nil, fmt.Errorf("host client: %w", err)
 	}
 	broadcaster := record.NewBroadcaster()
-	s := &Syncer{broadcaster: broadcaster}
+	s := &Syncer{kinds: options.Kinds, broadcaster: broadcaster}
 	recorder := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: engine.FieldManager})
 	e, err := engine.New(engine.Options{
 		Virtual: options.Virtual, Host: options.Host, Env: options.Env,

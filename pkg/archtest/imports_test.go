@@ -34,7 +34,7 @@ type rule struct {
 
 // pure are the packages of the syncer that decide and never act.
 func pure() []string {
-	return []string{"syncer/naming", "syncer/resource", "syncer/plan", "syncer/apply", "syncer/resources"}
+	return []string{"syncer/naming", "syncer/resource", "syncer/plan", "syncer/apply", "syncer/resources", "syncer/explain"}
 }
 
 func rules() map[string]rule {

@@ -60,7 +60,7 @@ server; its pods run on the host's nodes.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { accepted() },
 	}
-	root.AddCommand(newServeCommand(), newManifestsCommand(), newCreateCommand(), newDeleteCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newManifestsCommand(), newCreateCommand(), newDeleteCommand(), newExplainCommand(), newVersionCommand())
 	return root
 }
 

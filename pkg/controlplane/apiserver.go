@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -151,7 +150,7 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err := s.adjust(config); err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
 	}
-	bootstrap := replaceBootstrap(config, s.clusterRoles())
+	bootstrap := replaceBootstrap(config, s.groupPolicy())
 	completed, err := config.Complete()
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
@@ -201,13 +200,14 @@ func (s *APIServer) adjust(config *app.Config) error {
 	return nil
 }
 
-// clusterRoles are those of our own API groups.
-func (s *APIServer) clusterRoles() []rbacv1.ClusterRole {
-	var roles []rbacv1.ClusterRole
+// groupPolicy is that of our own API groups.
+func (s *APIServer) groupPolicy() clusterPolicy {
+	var out clusterPolicy
 	for _, group := range s.opts.Groups {
-		roles = append(roles, group.ClusterRoles...)
+		out.roles = append(out.roles, group.ClusterRoles...)
+		out.bindings = append(out.bindings, group.ClusterRoleBindings...)
 	}
-	return roles
+	return out
 }
 
 // extend adds to the outermost server of the chain, which sees every request first, and

@@ -43,9 +43,15 @@ const (
 	bootstrapRetry = 100 * time.Millisecond
 )
 
-// replaceBootstrap turns off upstream's hooks. It returns ours, which makes some roles
+// clusterPolicy is what is made beside upstream's.
+type clusterPolicy struct {
+	roles    []rbacv1.ClusterRole
+	bindings []rbacv1.ClusterRoleBinding
+}
+
+// replaceBootstrap turns off upstream's hooks. It returns ours, which makes some policy
 // more, or nil if this server does without RBAC.
-func replaceBootstrap(config *app.Config, more []rbacv1.ClusterRole) genericapiserver.PostStartHookFunc {
+func replaceBootstrap(config *app.Config, more clusterPolicy) genericapiserver.PostStartHookFunc {
 	disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
 	if disabled.Has(rbacrest.PostStartHookName) {
 		return nil
@@ -73,7 +79,7 @@ func replaceBootstrap(config *app.Config, more []rbacv1.ClusterRole) genericapis
 
 // ensureDefaultPolicy makes what is missing and repairs what is too narrow, as
 // an upgrade of Kubernetes may want it. What someone widened stays.
-func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface, more []rbacv1.ClusterRole) error {
+func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface, more clusterPolicy) error {
 	roles, err := listClusterRoles(ctx, client)
 	if err != nil {
 		return err
@@ -98,10 +104,10 @@ func ensureDefaultPolicy(ctx context.Context, client kubernetes.Interface, more 
 		})
 	}
 
-	for _, role := range slices.Concat(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles(), more) {
+	for _, role := range slices.Concat(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles(), more.roles) {
 		reconcileRole(reconciliation.ClusterRoleRuleOwner{ClusterRole: &role}, roles)
 	}
-	for _, binding := range append(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings()...) {
+	for _, binding := range slices.Concat(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings(), more.bindings) {
 		reconcileBinding(reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: &binding}, bindings)
 	}
 	namespaces := client.CoreV1().Namespaces() // made by the modifiers if need be

@@ -272,7 +272,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		Kubelet:      s.kubelet.Dial,
 		Outbound:     egress.Dial(s.hostAddresses()...),
 		MutatingLast: s.admissionPlugins(), ValidatingLast: s.validatingPlugins(),
-		Groups:      []apigroup.Group{usage},
+		Groups:      []apigroup.Group{usage, s.explanationGroup()},
 		ReadyChecks: []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
 		Metrics:     s.metrics.Handler(),
 		Passthrough: controlplane.Passthrough{

@@ -54,6 +54,14 @@ func (b *breaker) Forget(uid types.UID) {
 	delete(b.witnessed, uid)
 }
 
+// Holds reports whether the host object of the virtual object uid is kept.
+func (b *breaker) Holds(kind string, uid types.UID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, held := b.held[kind][uid]
+	return held
+}
+
 // Allow reports whether the host object of the virtual object uid may be deleted as
 // an orphan, with total host objects of its kind in sight.
 func (b *breaker) Allow(kind string, uid types.UID, total int) bool {

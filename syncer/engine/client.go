@@ -26,6 +26,8 @@ const FieldManager = "nestling"
 type client struct {
 	kind resource.Kind
 	rest rest.Interface
+	// heard is told how each list and each start of a watch went. Nil: nobody wants to know.
+	heard func(error)
 }
 
 func newClient(config *rest.Config, kind resource.Kind) (*client, error) {
@@ -64,12 +66,27 @@ func (c *client) listWatch(namespace string, selector labels.Selector, back func
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return persistent(ctx, back, func(ctx context.Context) (runtime.Object, error) { return request(options).Do(ctx).Get() })
+			return persistent(ctx, back, func(ctx context.Context) (runtime.Object, error) {
+				out, err := request(options).Do(ctx).Get()
+				c.tell(ctx, err)
+				return out, err
+			})
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.Watch = true
-			return persistent(ctx, back, func(ctx context.Context) (watch.Interface, error) { return request(options).Watch(ctx) })
+			return persistent(ctx, back, func(ctx context.Context) (watch.Interface, error) {
+				out, err := request(options).Watch(ctx)
+				c.tell(ctx, err)
+				return out, err
+			})
 		},
+	}
+}
+
+// tell passes on how a request went, unless it was us who gave up.
+func (c *client) tell(ctx context.Context, err error) {
+	if c.heard != nil && ctx.Err() == nil {
+		c.heard(err)
 	}
 }
 

@@ -46,6 +46,8 @@ type Engine struct {
 	breaker    *breaker
 	synced     atomic.Bool
 	skew       *skew
+	outcomes   *outcomes
+	contact    contact
 }
 
 // New makes an engine and connects nothing yet.
@@ -68,13 +70,14 @@ func New(options Options) (*Engine, error) {
 	e := &Engine{
 		options: options, kinds: map[string]*syncedKind{}, kindNamed: map[string]*syncedKind{},
 		references: newReferences(), breaker: newBreaker(options.Breaker, options.Metrics.reportHeld),
+		outcomes: newOutcomes(),
 	}
 	var err error
 	if e.skew, err = newSkew(options.Virtual, options.Host, func() []*syncedKind { return e.order }); err != nil {
 		return nil, fmt.Errorf("syncer: %w", err)
 	}
 	for _, kind := range options.Kinds {
-		synced, err := newSyncedKind(e.skew.wrap(kind), options, e.hostIsBack)
+		synced, err := newSyncedKind(e.skew.wrap(kind), options, e.hostIsBack, e.heardHost)
 		if err != nil {
 			return nil, fmt.Errorf("syncer: %s: %w", kind.Name, err)
 		}

@@ -52,6 +52,7 @@ func (e *Engine) tellFailure(ctx context.Context, kind *syncedKind, virtual reso
 
 func (e *Engine) reject(ctx context.Context, kind *syncedKind, virtual resource.Object, action plan.Action, text string) {
 	e.options.Recorder.Event(virtual, corev1.EventTypeWarning, ReasonRejected, text)
+	e.outcomes.Note(virtual.GetUID(), action, text, e.options.Now())
 	if action.Verb == plan.Create {
 		e.sayAbsent(ctx, kind, virtual, ReasonRejected, text)
 	}

@@ -30,7 +30,7 @@ type syncedKind struct {
 	seen map[types.UID]struct{} // virtual UIDs whose host object the host cache has held
 }
 
-func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKind, error) {
+func newSyncedKind(kind resource.Kind, options Options, back func(), heard func(error)) (*syncedKind, error) {
 	k := &syncedKind{Kind: kind, seen: map[types.UID]struct{}{}, futile: notes{keep: futileFor}}
 	var err error
 	if k.virtual, err = newClient(options.Virtual, kind); err != nil {
@@ -39,6 +39,7 @@ func newSyncedKind(kind resource.Kind, options Options, back func()) (*syncedKin
 	if k.host, err = newClient(options.Host, kind); err != nil {
 		return nil, fmt.Errorf("host side: %w", err)
 	}
+	k.host.heard = heard
 	if !kind.Unsynced {
 		k.virtualInformer, err = newInformer(k.virtual, "", labels.Everything(), func() {})
 		if err != nil {

@@ -155,8 +155,14 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		}
 	}
 	e.options.Metrics.writes.WithLabelValues(kind.Name, string(action.Side), string(action.Verb), outcome(err)).Inc()
+	if action.Side == plan.Host && ctx.Err() == nil {
+		e.heardHost(err)
+	}
 	if err == nil {
 		e.options.Metrics.wrote(kind, key, action, e.options.Now)
+	}
+	if err == nil && virtual != nil {
+		e.outcomes.Note(virtual.GetUID(), action, "", e.options.Now())
 	}
 	if err == nil || kind.Unsynced && action.Verb == plan.Create && namespaceEnds(err) {
 		return 0, nil

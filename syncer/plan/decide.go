@@ -291,6 +291,11 @@ func stamp(env resource.Env, kind resource.Kind, virtual, desired resource.Objec
 	return resource.Stamp(env, kind.Name, virtual, desired)
 }
 
+// Stamped is a translation with the marks that it gets when it is written.
+func Stamped(env resource.Env, kind resource.Kind, virtual, desired resource.Object) resource.Object {
+	return stamp(env, kind, virtual, desired)
+}
+
 // rejected is the plan for an object that can't be translated: its user is told.
 func rejected(err error) Plan {
 	reason, message := "SyncFailed", err.Error()

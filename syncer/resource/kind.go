@@ -2,6 +2,7 @@ package resource
 
 import (
 	"reflect"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -26,6 +27,7 @@ type Kind struct {
 	Everywhere string
 	About      About
 	Sources    map[string]func(host Object) []string
+	Reasons    []Reason
 
 	New          func() Object
 	Select       func(env Env, source Object) bool
@@ -41,6 +43,7 @@ type Kind struct {
 	VirtualKey   func(env Env, host Object) (Key, bool)
 	MergeVirtual func(env Env, virtual, host Object) Object
 	Node         func(object Object) string
+	Pending      func(virtual Object) (reason, message string)
 	Absent       func(env Env, virtual Object, reason, message string) Object
 	Words        func(env Env, virtual Object, text string) string
 	Began        func(virtual Object) bool
@@ -56,6 +59,7 @@ func (s Spec[T]) Erase() Kind {
 		Resource: s.Resource, Name: s.Kind, Namespaced: s.Namespaced, Direction: s.Direction,
 		Mortal: s.Mortal, Unsynced: s.Unsynced, HasStatus: !s.NoStatus, Atomic: s.Atomic, Yields: s.Yields,
 		Optional: s.Optional, Outlives: s.Outlives, Finalizers: s.Finalizers, Everywhere: s.Everywhere, Custom: custom, About: s.About, Sources: s.Sources,
+		Reasons:      append(slices.Clone(s.Reasons), MetaReasons()...),
 		New:          func() Object { return s.New() },
 		Select:       func(Env, Object) bool { return true },
 		Refs:         func(Object) []Ref { return nil },
@@ -70,6 +74,7 @@ func (s Spec[T]) Erase() Kind {
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
 		MergeVirtual: func(_ Env, virtual, _ Object) Object { return virtual },
 		Node:         func(Object) string { return "" },
+		Pending:      func(Object) (string, string) { return "", "" },
 		Absent:       func(_ Env, virtual Object, _, _ string) Object { return virtual },
 	}
 	if s.Select != nil {
@@ -135,6 +140,9 @@ func (s Spec[T]) Erase() Kind {
 	}
 	if s.Words != nil {
 		kind.Words = func(env Env, virtual Object, text string) string { return s.Words(env, virtual.(T), text) }
+	}
+	if s.Pending != nil {
+		kind.Pending = func(virtual Object) (string, string) { return s.Pending(virtual.(T)) }
 	}
 	if s.Absent != nil {
 		kind.Absent = func(env Env, virtual Object, reason, message string) Object {

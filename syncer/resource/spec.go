@@ -92,6 +92,12 @@ type Spec[T Object] struct {
 	// Nil: it has a Node.
 	Began func(virtual T) bool
 
+	// Reasons say why ToHost changes what it changes, beside MetaReasons: the first that fits
+	// a field is its reason.
+	Reasons []Reason
+	// Pending is what an object that is on the host waits for there, by what has come back of
+	// it: a CamelCase reason and words for its user; empty: nothing. Nil: never anything.
+	Pending func(virtual T) (reason, message string)
 	// Absent is virtual saying of itself, in its status, that it has no host object, and why:
 	// a CamelCase reason and a message in the tenant's words. Nil: events alone tell.
 	Absent func(env Env, virtual T, reason, message string) T

@@ -40,7 +40,8 @@ func Endpoints() resource.Kind {
 			service := hostedService(env, virtual.Namespace, virtual.Name)
 			return !election && service != nil && len(service.Spec.Selector) == 0
 		},
-		ToHost: endpointsToHost,
+		Reasons: endpointsReasons(),
+		ToHost:  endpointsToHost,
 		// Those that the host's controller has left behind when the Service lost its selector.
 		Adopts: func(env resource.Env, host *corev1.Endpoints) bool {
 			service := env.View.Host("services", host.Name)

@@ -42,8 +42,9 @@ func EndpointSlices() resource.Kind {
 			}
 			return nil
 		},
-		Select: selectSlice,
-		ToHost: sliceToHost,
+		Select:  selectSlice,
+		Reasons: sliceReasons(),
+		ToHost:  sliceToHost,
 		Notice: func(env resource.Env, virtual *discoveryv1.EndpointSlice) *resource.Rejection {
 			var addresses []string
 			for _, endpoint := range virtual.Endpoints {

@@ -34,6 +34,8 @@ func Ingresses() resource.Kind {
 			Default: "all but those of the tenant's own classes",
 		},
 		New:       func() *networkingv1.Ingress { return &networkingv1.Ingress{} },
+		Reasons:   ingressReasons(),
+		Pending:   ingressPending,
 		Select:    selectIngress,
 		Refs:      ingressRefs,
 		ToHost:    ingressToHost,

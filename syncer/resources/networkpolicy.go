@@ -36,8 +36,9 @@ func NetworkPolicies() resource.Kind {
 			Host:    "nothing",
 			Default: "all",
 		},
-		New:    func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
-		ToHost: networkPolicyToHost,
+		New:     func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
+		Reasons: networkPolicyReasons(),
+		ToHost:  networkPolicyToHost,
 		MergeHost: func(_ resource.Env, desired, live *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
 			out := *live
 			out.Spec = desired.Spec

@@ -34,10 +34,12 @@ func PersistentVolumeClaims(retain bool) resource.Kind {
 			Host:    "status; `volumeName`, a class by default, annotations of the volume controllers",
 			Default: "all; deleted with the tenant, or kept by `sync.persistentVolumeClaims.onTenantDelete: Retain`",
 		},
-		New:    func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
-		Refs:   volumeClaimRefs,
-		Wait:   volumeClaimWait,
-		ToHost: volumeClaimToHost,
+		New:     func() *corev1.PersistentVolumeClaim { return &corev1.PersistentVolumeClaim{} },
+		Reasons: volumeClaimReasons(),
+		Pending: volumeClaimPending,
+		Refs:    volumeClaimRefs,
+		Wait:    volumeClaimWait,
+		ToHost:  volumeClaimToHost,
 		MergeHost: func(env resource.Env, desired, live *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 			out := mergeHostVolumeClaim(desired, live)
 			if retain { // it may have been made when it was not to be kept

@@ -56,6 +56,8 @@ func Pods() resource.Kind {
 		MergeVirtual: mergeVirtualPod,
 		Node:         func(pod *corev1.Pod) string { return pod.Spec.NodeName },
 		Began:        podBegan,
+		Reasons:      podReasons(),
+		Pending:      podPending,
 		Absent:       absentPod,
 		Words:        VirtualText,
 	}.Erase()

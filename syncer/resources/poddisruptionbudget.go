@@ -30,9 +30,10 @@ func PodDisruptionBudgets() resource.Kind {
 			Host:    "nothing",
 			Default: "all",
 		},
-		New:    func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} },
-		Wait:   budgetWait,
-		ToHost: budgetToHost,
+		New:     func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} },
+		Reasons: budgetReasons(),
+		Wait:    budgetWait,
+		ToHost:  budgetToHost,
 		MergeHost: func(_ resource.Env, desired, live *policyv1.PodDisruptionBudget) *policyv1.PodDisruptionBudget {
 			out := *live
 			out.Spec = desired.Spec

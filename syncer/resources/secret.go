@@ -26,7 +26,8 @@ func Secrets(all bool) resource.Kind {
 		Select: func(env resource.Env, virtual *corev1.Secret) bool {
 			return all || wanted(env, "secrets", virtual)
 		},
-		ToHost: secretToHost,
+		Reasons: secretReasons(),
+		ToHost:  secretToHost,
 		MergeHost: func(_ resource.Env, desired, live *corev1.Secret) *corev1.Secret {
 			out := *live
 			out.Data, out.Type, out.Immutable = desired.Data, desired.Type, desired.Immutable

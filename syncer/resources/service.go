@@ -31,6 +31,8 @@ func Services() resource.Kind {
 			Host:    "`clusterIP(s)`, `nodePort`s, `healthCheckNodePort`, known in the answer to the request; status",
 			Default: "all but those of type ExternalName, `default/kubernetes` and `kube-system/kube-dns`",
 		},
+		Reasons:      serviceReasons(),
+		Pending:      servicePending,
 		Select:       selectService,
 		ToHost:       serviceToHost,
 		MergeHost:    mergeHostService,

@@ -22,7 +22,8 @@ func ServiceAccounts() resource.Kind {
 			Host:    "what the platform adds",
 			Default: "none; with `sync.serviceAccounts: true` those that a pod runs as",
 		},
-		New: func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
+		Reasons: serviceAccountReasons(),
+		New:     func() *corev1.ServiceAccount { return &corev1.ServiceAccount{} },
 		Select: func(env resource.Env, virtual *corev1.ServiceAccount) bool {
 			return env.View.Referenced("serviceaccounts", resource.KeyOf(virtual))
 		},

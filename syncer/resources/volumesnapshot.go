@@ -57,10 +57,11 @@ func VolumeSnapshots() resource.Kind {
 			Host:    "status; a class by default",
 			Default: "all, where the host has volume snapshots",
 		},
-		New:    newSnapshotObject("VolumeSnapshot"),
-		Refs:   snapshotRefs,
-		Wait:   snapshotWait,
-		ToHost: snapshotToHost,
+		New:     newSnapshotObject("VolumeSnapshot"),
+		Reasons: snapshotReasons(),
+		Refs:    snapshotRefs,
+		Wait:    snapshotWait,
+		ToHost:  snapshotToHost,
 		MergeHost: func(_ resource.Env, desired, live *unstructured.Unstructured) *unstructured.Unstructured {
 			// The source can't change.
 			if class := field(desired, "spec", "volumeSnapshotClassName"); class != "" {

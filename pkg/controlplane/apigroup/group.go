@@ -21,6 +21,8 @@ type Group struct {
 	Definitions common.GetOpenAPIDefinitions
 	// ClusterRoles are made at the start like upstream's own.
 	ClusterRoles []rbacv1.ClusterRole
+	// ClusterRoleBindings likewise.
+	ClusterRoleBindings []rbacv1.ClusterRoleBinding
 }
 
 // version is the one that discovery prefers.

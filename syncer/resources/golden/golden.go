@@ -151,15 +151,21 @@ func Run(t *testing.T, kind resource.Kind) {
 	}
 }
 
-func check(t *testing.T, kind resource.Kind, file string) {
+// Case is the observation of a golden case.
+type Case struct {
+	World         *World
+	Virtual, Host resource.Object // nil: there is none
+}
+
+// Load reads the observation of a case, and what the file expects.
+func Load(t *testing.T, kind resource.Kind, file string) (Case, *txtar.Archive) {
+	t.Helper()
 	archive, err := txtar.ParseFile(file)
 	require.NoError(t, err)
 	world := &World{References: map[string]bool{}, Made: map[types.UID]bool{}}
 	env := Env(world)
 	var virtual, host resource.Object
-	sections := map[string]string{}
 	for _, f := range archive.Files {
-		sections[f.Name] = string(f.Data)
 		switch f.Name {
 		case "virtual.yaml":
 			virtual = decode(t, string(f.Data))
@@ -195,6 +201,16 @@ func check(t *testing.T, kind resource.Kind, file string) {
 		host.SetName(naming.Host(env.Tenant, virtual.GetNamespace(), virtual.GetName()))
 		host.SetNamespace(env.HostNamespace)
 		resource.Stamp(env, kind.Name, virtual, host)
+	}
+	return Case{World: world, Virtual: virtual, Host: host}, archive
+}
+
+func check(t *testing.T, kind resource.Kind, file string) {
+	read, archive := Load(t, kind, file)
+	virtual, host, env := read.Virtual, read.Host, Env(read.World)
+	sections := map[string]string{}
+	for _, f := range archive.Files {
+		sections[f.Name] = string(f.Data)
 	}
 	before := encode(t, virtual, host)
 	got := plan.Decide(env, kind, virtual, host)
