@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -92,6 +93,7 @@ func (o Options) names() Names { return Names{Tenant: o.Tenant, Namespace: o.Nam
 // file is the configuration file in the ConfigMap: what differs from the defaults.
 func (o Options) file() config.Config {
 	file := o.Config
+	tidy(reflect.ValueOf(&file).Elem())
 	file.APIVersion, file.Kind = config.APIVersion, config.Kind
 	file.Tenant = o.Tenant
 	if o.Ephemeral {
@@ -99,4 +101,20 @@ func (o Options) file() config.Config {
 		file.Etcd.UnsafeNoFsync = true
 	}
 	return file
+}
+
+// tidy makes empty lists and mappings nil: whether a file says "none" or nothing, the pod is the same.
+func tidy(in reflect.Value) {
+	for i := range in.NumField() {
+		switch field := in.Field(i); field.Kind() {
+		case reflect.Struct:
+			if in.Type().Field(i).IsExported() {
+				tidy(field)
+			}
+		case reflect.Slice, reflect.Map:
+			if field.Len() == 0 && field.CanSet() {
+				field.SetZero()
+			}
+		}
+	}
 }

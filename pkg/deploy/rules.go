@@ -84,9 +84,16 @@ func synced(sync resources.Options, selected func(resource.Kind) bool) []HostRes
 	return out
 }
 
+// RoleResources and ClusterRoleResources are what the rules of the two roles are made of, in their order.
+func RoleResources(namespace string, sync resources.Options) []HostResource {
+	return append(hostResources(namespace, sync), optionalResources(sync)...)
+}
+
+func ClusterRoleResources(sync resources.Options) []HostResource { return clusterResources(sync) }
+
 // Rules are those of the Role.
 func Rules(namespace string, sync resources.Options) []rbacv1.PolicyRule {
-	return rulesOf(append(hostResources(namespace, sync), optionalResources(sync)...))
+	return rulesOf(RoleResources(namespace, sync))
 }
 
 // RequiredRules are those of the Role without which the process does not start.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -118,12 +120,32 @@ func ReadValues(files ...ValuesFile) (*Values, error) {
 		}
 		merged = merge(merged, content)
 	}
+	if missing := missing(reflect.TypeFor[Values](), merged, ""); len(missing) > 0 {
+		return nil, &config.Error{Of: "values", Problems: missing}
+	}
 	data, err := yaml.Marshal(merged)
 	if err != nil {
 		return nil, fmt.Errorf("merge values: %w", err)
 	}
 	values := &Values{}
 	return values, strict("values", data, values)
+}
+
+// missing are the fields that have a default, and that a null has taken away.
+func missing(t reflect.Type, content map[string]any, path string) []config.Problem {
+	var out []config.Problem
+	for i := range t.NumField() {
+		name, flags, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		value, there := content[name]
+		inner, isMap := value.(map[string]any)
+		switch {
+		case !there && flags == "":
+			out = append(out, config.Problem{Field: path + name, Detail: "is required"})
+		case isMap && flags == "" && t.Field(i).Type.Kind() == reflect.Struct:
+			out = append(out, missing(t.Field(i).Type, inner, path+name+".")...)
+		}
+	}
+	return out
 }
 
 // strict calls the fields of values so.

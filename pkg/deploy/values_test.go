@@ -66,6 +66,7 @@ func TestBadValuesNameTheField(t *testing.T) {
 		"a mapping for a size":           {"storage: {size: {}}\n", `values: storage.size: "{}" is not a quantity such as 5Gi`},
 		"a request below nothing":        {"resources: {requests: {cpu: -1}}\n", `values: resources.requests.cpu: -1 is below 0`},
 		"settings of another tenant":     {"config: {tenant: team-b}\n", `values: config.tenant: is "team-b", not "team-a"`},
+		"a default taken away":           {"storage: {size: null}\nlimitRange: null\n", `values: storage.size: is required; limitRange: is required`},
 		"several problems, in one line":  {"a: 1\nconfig: {b: 2}\n", `values: a: unknown field; config.b: unknown field`},
 		"more than one document":         {"image: a\n---\nimage: b\n", `values: values.yaml: holds more than one YAML document`},
 		"two quantities, in their order": {"resources: {limits: {b: x, a: z}}\n", `values: resources.limits.a: "z" is not a quantity such as 5Gi; resources.limits.b: "x" is not a quantity such as 5Gi`},
