@@ -30,8 +30,17 @@ func (e *usageError) Unwrap() error { return e.cause }
 
 // Main runs the command line and returns the exit code. An error is one line on stderr.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return MainAs(ctx, program, args, stdout, stderr)
+}
+
+// MainAs is Main for a program that its user has called by another name, as ProgramName tells.
+func MainAs(ctx context.Context, name string, args []string, stdout, stderr io.Writer) int {
 	accepted := false
 	root := newRootCommand(func() { accepted = true })
+	if name != program {
+		rename(root, name)
+		stderr = speaking{stderr, name, commandsOf(root)}
+	}
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -39,7 +48,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "nestling:", oneLine(err))
+	fmt.Fprintf(stderr, "%s: %s\n", name, oneLine(err))
 	var bad *config.Error
 	var usage *usageError
 	if !accepted || errors.As(err, &bad) || errors.As(err, &usage) {
@@ -60,7 +69,19 @@ server; its pods run on the host's nodes.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { accepted() },
 	}
-	root.AddCommand(newServeCommand(), newManifestsCommand(), newCreateCommand(), newDeleteCommand(), newExplainCommand(), newVersionCommand())
+	root.AddCommand(
+		newServeCommand(),
+		newManifestsCommand(),
+		newCreateCommand(),
+		newDeleteCommand(),
+		newListCommand(),
+		newDescribeCommand(),
+		newKubeconfigCommand(),
+		newPauseCommand(),
+		newResumeCommand(),
+		newExplainCommand(),
+		newVersionCommand(),
+	)
 	return root
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,7 @@ does so by itself, whatever has become of who made it; creating it again with --
 An object of the host that has a name of the tenant's and is not the tenant's is never touched.
 ` + exitCodes,
 		Example: `  nestling create pr-1 -n ci --ephemeral --ttl 45m
-  eval "$(nestling create team-a -n tenants)" && kubectl get namespaces`,
+  nestling create team-a -n tenants --values team-a.yaml --kubeconfig team-a.kubeconfig`,
 		Args: cobra.ExactArgs(1),
 	}
 	host := addHostFlags(command.Flags())
@@ -60,8 +59,8 @@ An object of the host that has a name of the tenant's and is not the tenant's is
 		if timeout <= 0 {
 			return &usageError{fmt.Errorf("--timeout: %s is not above 0", timeout)}
 		}
-		if output != "" && output != "json" {
-			return &usageError{fmt.Errorf("--output: %q is not json", output)}
+		if err := checkOutput(output, "json"); err != nil {
+			return err
 		}
 		if output == "json" && file == "-" {
 			return &usageError{errors.New("--output json and --kubeconfig - both want standard output")}
@@ -93,13 +92,14 @@ An object of the host that has a name of the tenant's and is not the tenant's is
 		if err != nil {
 			return err
 		}
-		return finishCreate(command.OutOrStdout(), created, file, output)
+		return finishCreate(command, created, host.repeat(namespace), file, output)
 	}
 	return command
 }
 
 // finishCreate writes the kubeconfig, and says how to go on.
-func finishCreate(out io.Writer, created *fleet.Created, file, output string) error {
+func finishCreate(command *cobra.Command, created *fleet.Created, where, file, output string) error {
+	out := command.OutOrStdout()
 	if created.Kubeconfig == nil {
 		file = ""
 	} else {
@@ -121,18 +121,18 @@ func finishCreate(out io.Writer, created *fleet.Created, file, output string) er
 	if output == "json" {
 		return writeCreated(out, created, file)
 	}
-	_, err := fmt.Fprintln(out, next(created, file, os.Getenv("KUBERNETES_SERVICE_HOST") != ""))
+	_, err := fmt.Fprintln(out, next(command.Root().DisplayName(), created, where, file, os.Getenv("KUBERNETES_SERVICE_HOST") != ""))
 	return err
 }
 
 // next is the command that goes on from here. A name of the host's DNS means nothing outside the host.
-func next(created *fleet.Created, file string, inCluster bool) string {
+func next(program string, created *fleet.Created, where, file string, inCluster bool) string {
 	if file == "" {
-		return fmt.Sprintf("nestling create %s -n %s", created.Name, created.Namespace)
+		return fmt.Sprintf("%s describe %s%s", program, created.Name, where)
 	}
 	server, err := url.Parse(created.Server)
 	if err == nil && strings.HasSuffix(server.Hostname(), ".svc") && !inCluster {
-		return fmt.Sprintf("nestling connect %s -n %s", created.Name, created.Namespace)
+		return fmt.Sprintf("%s connect %s%s", program, created.Name, where)
 	}
 	return "export KUBECONFIG=" + quote(file)
 }
@@ -155,7 +155,5 @@ func writeCreated(out io.Writer, created *fleet.Created, file string) error {
 	if created.IdleTTL > 0 {
 		result.IdleTTL = created.IdleTTL.String()
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(result)
+	return write(out, result, "json")
 }

@@ -28,6 +28,7 @@ A tenant that is not there is an error, as with kubectl delete, unless --ignore-
 		Args:    cobra.ExactArgs(1),
 	}
 	host := addHostFlags(command.Flags())
+	command.ValidArgsFunction = completeTenants(host)
 	flags := command.Flags()
 	flags.BoolVar(&options.KeepVolumes, "keep-volumes", false, "keep the volumes of the control plane and of the tenant's data")
 	flags.BoolVar(&wait, "wait", true, "wait until nothing is left")

@@ -28,6 +28,18 @@ func addHostFlags(flags *pflag.FlagSet) *hostFlags {
 	return h
 }
 
+// repeat is what another command has to be given to mean the same.
+func (h *hostFlags) repeat(namespace string) string {
+	out := " -n " + namespace
+	if h.kubeconfig != "" {
+		out += " --host-kubeconfig " + quote(h.kubeconfig)
+	}
+	if h.context != "" {
+		out += " --host-context " + quote(h.context)
+	}
+	return out
+}
+
 // connect returns the host and the namespace. It does not reach out yet.
 func (h *hostFlags) connect() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()

@@ -30,6 +30,9 @@ func steps(out io.Writer) func(fleet.Step) {
 }
 
 func terminal(out io.Writer) bool {
+	if renamed, ok := out.(speaking); ok {
+		out = renamed.Writer
+	}
 	file, ok := out.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return false

@@ -73,10 +73,10 @@ func diagnose(v view) finding {
 	if problem, ok := unscheduled(v.pod); ok {
 		return problem
 	}
-	if outdated(v) {
-		return finding{state: Starting, text: fmt.Sprintf("pod %s is replaced by one of the new version", v.pod.Name)}
-	}
 	if condition(v.pod, corev1.PodReady) {
+		if outdated(v) {
+			return finding{state: Starting, text: fmt.Sprintf("pod %s is replaced by one of the new version", v.pod.Name)}
+		}
 		if len(v.kubeconfig) == 0 {
 			return finding{state: Starting, text: "pod " + v.pod.Name + " is ready; its kubeconfig is on its way"}
 		}

@@ -72,7 +72,7 @@ func (f *Fleet) releaseVolumes(ctx context.Context, n deploy.Names, p *progress)
 			return err
 		}
 		p.step("stopping the control plane to release its volumes")
-		if err := f.awaitStopped(ctx, n); err != nil {
+		if err := f.awaitStopped(ctx, n, deploy.ControlPlaneLabel); err != nil {
 			return err
 		}
 	}
@@ -127,10 +127,10 @@ func (f *Fleet) patchSet(ctx context.Context, n deploy.Names, change map[string]
 	return f.failed(fmt.Sprintf("change StatefulSet %q in namespace %q", n.Tenant, n.Namespace), err)
 }
 
-// awaitStopped waits until no pod of the control plane is left.
-func (f *Fleet) awaitStopped(ctx context.Context, n deploy.Names) error {
+// awaitStopped waits until no pod of the tenant is left that has the label: that of the control plane, or of its workload.
+func (f *Fleet) awaitStopped(ctx context.Context, n deploy.Names, label string) error {
 	for {
-		pods, err := f.host.CoreV1().Pods(n.Namespace).List(ctx, metav1.ListOptions{LabelSelector: deploy.ControlPlaneLabel + "=" + n.Tenant})
+		pods, err := f.host.CoreV1().Pods(n.Namespace).List(ctx, metav1.ListOptions{LabelSelector: label + "=" + n.Tenant})
 		if err != nil {
 			return f.failed(fmt.Sprintf("list pods in namespace %q", n.Namespace), err)
 		}
