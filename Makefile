@@ -59,6 +59,13 @@ test-skew: ## Run the syncer against a host that is two minor versions older, an
 		k8s.io/kubernetes/cmd/kube-apiserver
 	NESTLING_SKEW_RESULTS=$(CURDIR)/e2e/skew/RESULTS.md go test -count 1 -v $(TESTFLAGS) ./e2e/skew
 
+# Not part of `make test`: Prometheus is a thousand packages.
+.PHONY: test-alerts
+test-alerts: ## Let promtool read the alerts of manifests/monitoring, and make them fire
+	@echo 'go build -o bin/apps/promtool'
+	@cd e2e/prombins && GOWORK=off go build -tags remove_all_sd -o ../../bin/apps/promtool -ldflags '-s -w' github.com/prometheus/prometheus/cmd/promtool
+	NESTLING_PROMTOOL=$(CURDIR)/bin/apps/promtool go test -count 1 -v $(TESTFLAGS) ./e2e/monitoring
+
 .PHONY: e2e
 e2e: ## Run the stories on a real node of this machine (needs root)
 	$(if $(filter-out 0,$(shell id -u)),$(error real nodes need root: namespaces, mounts and cgroups))

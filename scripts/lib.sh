@@ -7,7 +7,7 @@ export CGO_ENABLED=0
 case " ${GOFLAGS:-} " in *" -trimpath "*) ;; *) export GOFLAGS="${GOFLAGS:+$GOFLAGS }-buildvcs=false -trimpath" ;; esac
 
 # modules lists the directories of the Go modules of this repository.
-modules() { printf '%s\n' . e2e/hostbins e2e/operatorbins e2e/metricsbins e2e/csibins e2e/appbins e2e/drabins; }
+modules() { printf '%s\n' . e2e/hostbins e2e/operatorbins e2e/metricsbins e2e/csibins e2e/appbins e2e/drabins e2e/prombins; }
 
 # kubernetes_modules lists those that build Kubernetes itself.
 kubernetes_modules() { printf '%s\n' . e2e/hostbins; }

@@ -49,8 +49,16 @@ func TestManifestsAreRendered(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, content, 0o644))
 		}
 	}
-	require.Empty(t, cmp.Diff(text(want), onDisk(t)), "manifests/ is not what pkg/deploy renders: run `make update-generated`")
+	have := onDisk(t)
+	for _, path := range written() {
+		require.Contains(t, have, path)
+		delete(have, path)
+	}
+	require.Empty(t, cmp.Diff(text(want), have), "manifests/ is not what pkg/deploy renders: run `make update-generated`")
 }
+
+// written are the files in manifests/ that are not rendered; e2e/monitoring checks them.
+func written() []string { return []string{"monitoring/alerts.yaml", "monitoring/dashboard.json"} }
 
 // A change of the rights of the process is never an accident.
 func TestRBAC(t *testing.T) {

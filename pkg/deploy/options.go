@@ -100,6 +100,9 @@ func (o Options) file() config.Config {
 		// The data dies with the pod, so it need not outlive the node. A killed process loses nothing by it.
 		file.Etcd.UnsafeNoFsync = true
 	}
+	if o.ServiceMonitor.Enabled {
+		file.Metrics.ScrapeSecret = true // it names that Secret
+	}
 	return file
 }
 
