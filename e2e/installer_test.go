@@ -74,7 +74,7 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 			return nil, err
 		}
 	}
-	settings := ""
+	settings := "metrics: {scrapeSecret: true}\n"
 	if how.rotateAt > 0 {
 		settings += fmt.Sprintf("sync: {serviceAccountTokens: {rotateAt: %g}}\n", how.rotateAt)
 	}
@@ -84,14 +84,12 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 	if i.corp != "" {
 		settings += fmt.Sprintf("dns: {stubDomains: {corp.example: ['%s']}}\n", i.corp)
 	}
-	if settings != "" {
-		file := filepath.Join(i.dir, name+".yaml")
-		settings = "apiVersion: nestling.dev/v1alpha1\nkind: Config\n" + settings
-		if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
-			return nil, err
-		}
-		how.flags = append(how.flags, "--config", file)
+	file := filepath.Join(i.dir, name+".yaml")
+	settings = "apiVersion: nestling.dev/v1alpha1\nkind: Config\n" + settings
+	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+		return nil, err
 	}
+	how.flags = append(how.flags, "--config", file)
 	manifests, err := run(exec.CommandContext(ctx, i.binary, append([]string{"manifests", name, "-n", hostNamespace, "--image", node.ProductImage}, how.flags...)...))
 	if err != nil {
 		return nil, err

@@ -42,6 +42,7 @@ func TestSandbox(t *testing.T) {
 		Tenants: []string{tenantA, tenantB, tenantC, tenantD},
 		Configure: func(tenant string, file *config.Config) {
 			file.DNS.Upstream, file.DNS.StubDomains = []string{names.upstream}, map[string][]string{"corp.example": {names.corp}}
+			file.Metrics.ScrapeSecret = true
 			if tenant == tenantB {
 				file.Sync.ServiceAccountTokens.RotateAt = rotateAt
 			}

@@ -78,6 +78,8 @@ type lifetime struct {
 	used func() time.Time
 	// hostNow is the host's clock.
 	hostNow func(ctx context.Context) (time.Time, error)
+	// tell takes when the tenant ends, if nothing changes; the zero time: never. Nil: nobody does.
+	tell func(time.Time)
 
 	told string // what was logged last, to log it once
 }
@@ -87,6 +89,7 @@ func (s *server) runLifetime(ctx context.Context, ready func()) error {
 		host: s.host, names: s.names, service: s.config.Host.Service, anchor: s.owner.UID, clock: clock.RealClock{},
 		used:    s.activity.Last,
 		hostNow: func(ctx context.Context) (time.Time, error) { return hostclient.Now(ctx, s.hostConfig) },
+		tell:    s.metrics.TenantExpires,
 	}
 	ready()
 	l.run(ctx)
@@ -157,6 +160,9 @@ func (l *lifetime) step(ctx context.Context, anchor *corev1.ConfigMap) time.Dura
 		})
 	}
 	end, limited := endOf(limits, l.used())
+	if l.tell != nil {
+		l.tell(end.at)
+	}
 	if !limited {
 		return lifetimeInterval
 	}
