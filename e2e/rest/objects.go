@@ -27,10 +27,11 @@ func manifests(kind, name string) []string {
 {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: NAME}, spec: {storageClassName: immediate, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}`,
 		"PersistentVolume": ``, // made for the claims
 		"Pod": `
-{apiVersion: v1, kind: Pod, metadata: {name: NAME, labels: {app: NAME}}, spec: {enableServiceLinks: false, containers: [{name: c, image: registry.k8s.io/pause}]}}`, // or each has variables of all Services
+{apiVersion: v1, kind: Pod, metadata: {name: NAME, labels: {app: NAME}}, spec: {serviceAccountName: NAME, enableServiceLinks: false, containers: [{name: c, image: registry.k8s.io/pause}]}}`, // or each has variables of all Services
 		"ResourceClaim": `
 {apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: NAME}, spec: {devices: {requests: [{name: a, exactly: {deviceClassName: NAME}}]}}}`,
-		"ServiceAccount": ``, // every namespace has one; none is synced by default
+		"ServiceAccount": `
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: NAME, annotations: {example.org/role: NAME}}}`,
 
 		"Node":  ``, // the host's
 		"Event": ``, // told about the rest
@@ -53,6 +54,11 @@ func manifests(kind, name string) []string {
 {apiVersion: storage.k8s.io/v1, kind: VolumeAttributesClass, metadata: {name: NAME}, driverName: d.example, parameters: {a: b}}`,
 		"IngressClass": `
 {apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: NAME}, spec: {controller: example.org/c}}`,
+		"VolumeSnapshot": `
+{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshot, metadata: {name: NAME}, spec: {source: {persistentVolumeClaimName: NAME}}}`,
+		"VolumeSnapshotContent": ``, // made for the snapshots
+		"VolumeSnapshotClass": `
+{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshotClass, metadata: {name: NAME}, driver: d.example, deletionPolicy: Delete}`,
 	}[kind]
 	if !ok {
 		return nil
@@ -63,7 +69,7 @@ func manifests(kind, name string) []string {
 // few are kinds of which there are as many as the host has.
 func few(kind string) bool {
 	switch kind {
-	case "Node", "Event", "ServiceAccount", "CSINode":
+	case "Node", "Event", "CSINode":
 		return true
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 
 	"nestling.dev/nestling/e2e/bench"
 	"nestling.dev/nestling/e2e/requests"
+	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/controlplane"
 	"nestling.dev/nestling/pkg/sandbox"
 	"nestling.dev/nestling/pkg/simhost"
@@ -65,13 +67,18 @@ func TestNothingMovesAtRest(t *testing.T) {
 	require.NoError(t, err)
 	box, err := sandbox.Start(t.Context(), sandbox.Options{
 		Binary: binary, Tenants: []string{tenantName}, Namespace: hostNamespace,
-		Host: simhost.Options{Nodes: 4},
+		Host:      simhost.Options{Nodes: 4},
+		Configure: func(_ string, file *config.Config) { file.Sync.ServiceAccounts = true },
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, box.Stop()) })
 	w := &world{virtual: sideOf(t, box.Tenant(tenantName).Config()), host: sideOf(t, box.HostConfig())}
+	w.serveSnapshots(t)
+	box.Tenant(tenantName).Kill()
+	require.NoError(t, box.Tenant(tenantName).Restart(t.Context()))
 
 	w.fill(t, objects)
+	w.takeSnapshots(t, objects)
 	w.waitSettled(t, objects)
 	before := w.counts(t)
 	start := time.Now()
@@ -106,11 +113,19 @@ func sideOf(t *testing.T, config *rest.Config) side {
 	return side{client, objects}
 }
 
-// kinds are those that are synced here.
+// registry has every kind, those of options too.
+func registry() []resource.Kind {
+	return resources.Registry(resources.Options{ServiceAccounts: true, Snapshots: true})
+}
+
+// kinds are those that are synced here. ServiceAccounts come first, since pods name them.
 func kinds() []resource.Kind {
 	var out []resource.Kind
-	for _, kind := range resources.Registry(resources.Options{}) {
-		if kind.Direction != resource.ReadOnly {
+	for _, kind := range registry() {
+		switch {
+		case kind.Name == "ServiceAccount":
+			out = slices.Insert(out, 0, kind)
+		case kind.Direction != resource.ReadOnly:
 			out = append(out, kind)
 		}
 	}
@@ -156,7 +171,7 @@ func create(ctx context.Context, in side, namespace, manifest string) error {
 	if err := yaml.Unmarshal([]byte(manifest), &object.Object); err != nil || object.Object == nil {
 		return err
 	}
-	for _, kind := range resources.Registry(resources.Options{}) {
+	for _, kind := range registry() {
 		if kind.Name != object.GetKind() {
 			continue
 		}
