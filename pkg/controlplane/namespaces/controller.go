@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// beginning is upstream's: requests that were let in before the deletion have made
-	// what they make.
+	// beginning is when the first pass comes, after a deletion was seen. It is upstream's:
+	// until then, requests that were let in before the deletion have made what they make.
 	beginning = 5 * time.Second
 	// workers is how many namespaces are worked on at once, as upstream has it.
 	workers = 10
@@ -35,11 +35,25 @@ type Controller struct {
 	lister   corelisters.NamespaceLister
 	queue    workqueue.TypedRateLimitingInterface[string]
 	deleter  deletion.NamespacedResourcesDeleterInterface
-	podsLeft func(ctx context.Context, namespace string) (bool, error)
+	pods     pods
 	now      func() time.Time
 
-	mu     sync.Mutex
-	pauses map[string]pause // by namespace; a key of the queue is worked on once at a time
+	mu      sync.Mutex
+	endings map[string]ending // by namespace; a key of the queue is worked on once at a time
+}
+
+// pods of namespaces.
+type pods interface {
+	// Left reports whether there are any.
+	Left(ctx context.Context, namespace string) (bool, error)
+	// Delete tells all of them to end.
+	Delete(ctx context.Context, namespace string) error
+}
+
+// ending is what is known of a namespace that is being deleted.
+type ending struct {
+	seen  time.Time // when it was seen to be
+	pause pause
 }
 
 // New makes a controller that asks the API with config, for what the resources are too.
@@ -56,27 +70,36 @@ func New(ctx context.Context, config *rest.Config) (*Controller, error) {
 	}
 	deleter := deletion.NewNamespacedResourcesDeleter(ctx, client.CoreV1().Namespaces(), metadataClient, client.CoreV1(),
 		client.Discovery().ServerPreferredNamespacedResources, corev1.FinalizerKubernetes)
-	pods := metadataClient.Resource(corev1.SchemeGroupVersion.WithResource("pods"))
-	return newController(client, deleter, func(ctx context.Context, namespace string) (bool, error) {
-		list, err := pods.Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
-		if err != nil {
-			return false, fmt.Errorf("look for pods in namespace %s: %w", namespace, err)
-		}
-		return len(list.Items) > 0, nil
-	})
+	return newController(client, deleter, podMetadata{metadataClient.Resource(corev1.SchemeGroupVersion.WithResource("pods"))})
 }
 
-func newController(client kubernetes.Interface, deleter deletion.NamespacedResourcesDeleterInterface, podsLeft func(context.Context, string) (bool, error)) (*Controller, error) {
+// podMetadata are pods by their metadata alone.
+type podMetadata struct{ client metadata.Getter }
+
+func (p podMetadata) Left(ctx context.Context, namespace string) (bool, error) {
+	list, err := p.client.Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return false, fmt.Errorf("look for pods: %w", err)
+	}
+	return len(list.Items) > 0, nil
+}
+
+func (p podMetadata) Delete(ctx context.Context, namespace string) error {
+	background := metav1.DeletePropagationBackground
+	return p.client.Namespace(namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, metav1.ListOptions{})
+}
+
+func newController(client kubernetes.Interface, deleter deletion.NamespacedResourcesDeleterInterface, pods pods) (*Controller, error) {
 	namespaces := informers.NewSharedInformerFactory(client, 0).Core().V1().Namespaces()
 	c := &Controller{
 		informer: namespaces.Informer(), lister: namespaces.Lister(),
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstPass, lastPass),
 			workqueue.TypedRateLimitingQueueConfig[string]{Name: "namespace"}),
-		deleter: deleter, podsLeft: podsLeft, now: time.Now, pauses: map[string]pause{},
+		deleter: deleter, pods: pods, now: time.Now, endings: map[string]ending{},
 	}
 	changed := func(in any) {
 		if namespace := in.(*corev1.Namespace); namespace.DeletionTimestamp != nil {
-			c.queue.AddAfter(namespace.Name, time.Until(namespace.DeletionTimestamp.Add(beginning)))
+			c.queue.Add(namespace.Name)
 		}
 	}
 	_, err := c.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: changed, UpdateFunc: func(_, in any) { changed(in) }})
@@ -123,16 +146,30 @@ func (c *Controller) work(ctx context.Context) {
 // attempt looks at a namespace, and makes a pass if one is due. It returns after what time
 // it wants to be called again; 0: it need not.
 func (c *Controller) attempt(ctx context.Context, name string) (time.Duration, error) {
-	if _, err := c.lister.Get(name); apierrors.IsNotFound(err) {
+	namespace, err := c.lister.Get(name)
+	if apierrors.IsNotFound(err) || err == nil && (namespace.DeletionTimestamp == nil || len(namespace.Spec.Finalizers) == 0) {
 		c.forget(name)
 		return 0, nil
 	}
-	pods, err := c.podsLeft(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	before := c.pauseOf(name)
-	if rest := before.rest(pods, c.now()); rest > 0 {
+	known, again := c.ending(name)
+	if !again {
+		// Pods take the longest, and this API server lets no new ones in any more: they need
+		// not wait for the first pass. If this fails, that pass will tell.
+		if err := c.pods.Delete(ctx, name); err != nil {
+			klog.FromContext(ctx).V(2).Info("Pods of a deleted namespace are left to the first pass", "namespace", name, "err", err)
+		}
+	}
+	if rest := known.seen.Add(beginning).Sub(c.now()); rest > 0 {
+		return rest, nil
+	}
+	left, err := c.pods.Left(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if rest := known.pause.rest(left, c.now()); rest > 0 {
 		return rest, nil
 	}
 	err = c.deleter.Delete(ctx, name)
@@ -140,25 +177,30 @@ func (c *Controller) attempt(ctx context.Context, name string) (time.Duration, e
 		c.forget(name)
 		return 0, nil
 	}
-	pause := before.after(pods, c.now())
+	known.pause = known.pause.after(left, c.now())
 	c.mu.Lock()
-	c.pauses[name] = pause
+	c.endings[name] = known
 	c.mu.Unlock()
 	// Once their grace is over, pods that are left are an error to upstream. They are none here.
-	if remaining := new(deletion.ResourcesRemainingError); !pods && !errors.As(err, &remaining) {
+	if remaining := new(deletion.ResourcesRemainingError); !left && !errors.As(err, &remaining) {
 		klog.FromContext(ctx).Error(err, "A namespace could not be emptied and will be tried again", "namespace", name)
 	}
-	return pause.rest(pods, c.now()), nil
+	return known.pause.rest(left, c.now()), nil
 }
 
-func (c *Controller) pauseOf(name string) pause {
+// ending is what is known of a namespace, which is more than this moment if again is true.
+func (c *Controller) ending(name string) (known ending, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.pauses[name]
+	if known, again = c.endings[name]; !again {
+		known = ending{seen: c.now()}
+		c.endings[name] = known
+	}
+	return known, again
 }
 
 func (c *Controller) forget(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.pauses, name)
+	delete(c.endings, name)
 }

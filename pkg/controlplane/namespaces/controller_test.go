@@ -15,20 +15,21 @@ import (
 	"k8s.io/kubernetes/pkg/controller/namespace/deletion"
 )
 
-// content is what a namespace holds; it plays the deleter and the API.
+// content is what a namespace holds; it plays the deleter, and the API of pods.
 type content struct {
 	mu     sync.Mutex
 	pods   bool
-	errs   []error // of the next passes; then all is gone
-	passes []time.Duration
+	errs   []error         // of the next passes; then all is gone
+	passes []time.Duration // when they were, after pods were told to end
+	told   int             // how often they were
+	at     time.Time       // the last time
 	looks  int
-	start  time.Time
 }
 
 func (c *content) Delete(context.Context, string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.passes = append(c.passes, time.Since(c.start))
+	c.passes = append(c.passes, time.Since(c.at))
 	if len(c.errs) == 0 {
 		return nil
 	}
@@ -37,11 +38,22 @@ func (c *content) Delete(context.Context, string) error {
 	return err
 }
 
-func (c *content) podsLeft(context.Context, string) (bool, error) {
+// podContent is the content's pods.
+type podContent struct{ *content }
+
+func (c podContent) Left(context.Context, string) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.looks++
 	return c.pods, nil
+}
+
+func (c podContent) Delete(context.Context, string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told++
+	c.at = time.Now()
+	return errors.New("told once, whatever comes of it")
 }
 
 func (c *content) podsEnd() {
@@ -55,11 +67,13 @@ func (c *content) podsEnd() {
 func terminate(t *testing.T, c *content, during func()) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c.start = time.Now()
+		deleted := &metav1.Time{Time: time.Now()}
 		client := fake.NewClientset(
-			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ends", DeletionTimestamp: &metav1.Time{Time: c.start}}},
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ends", DeletionTimestamp: deleted},
+				Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}}},
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "is held by others", DeletionTimestamp: deleted}},
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "stays"}})
-		controller, err := newController(client, c, c.podsLeft)
+		controller, err := newController(client, c, podContent{c})
 		require.NoError(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -67,7 +81,8 @@ func terminate(t *testing.T, c *content, during func()) {
 		during()
 		stop()
 		<-ended
-		require.Empty(t, controller.pauses)
+		require.Empty(t, controller.endings)
+		require.Equal(t, 1, c.told)
 	})
 }
 
@@ -81,8 +96,8 @@ func TestTheLastPodTakesTheNamespaceAlong(t *testing.T) {
 	})
 	require.Len(t, c.passes, 2)
 	require.Equal(t, beginning, c.passes[0])
-	require.Less(t, c.passes[1], beginning+3500*time.Millisecond)
-	require.Less(t, c.looks, 40)
+	require.Less(t, c.passes[1], beginning+3200*time.Millisecond)
+	require.Less(t, c.looks, 60)
 }
 
 func TestPodsWhoseGraceIsOverDoNotCauseOnePassAfterTheOther(t *testing.T) {

@@ -4,9 +4,9 @@ import "time"
 
 const (
 	// firstLook and lastLook bound the time between two questions whether pods are left.
-	firstLook, lastLook = 100 * time.Millisecond, 5 * time.Second
+	firstLook, lastLook = 50 * time.Millisecond, 5 * time.Second
 	// lookShare of the time waited so far passes until the next question.
-	lookShare = 10
+	lookShare = 20
 	// firstPass is how soon a pass follows one that left something but no pods: what a
 	// finalizer holds is mostly let go at once.
 	firstPass = 100 * time.Millisecond

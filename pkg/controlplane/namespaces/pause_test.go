@@ -21,7 +21,7 @@ func TestRest(t *testing.T) {
 	}{
 		"the first pass waits for nothing":                          {pause{}, true, start, 0},
 		"pods that have just been deleted are looked at soon":       {withPods, true, start, firstLook},
-		"and the longer they take the seldomer":                     {withPods, true, at(3 * time.Second), 300 * time.Millisecond},
+		"and the longer they take the seldomer":                     {withPods, true, at(3 * time.Second), 150 * time.Millisecond},
 		"the last pod is followed by a pass at once":                {withPods, false, at(time.Millisecond), 0},
 		"pods that stay do not put off the next pass for ever":      {withPods, true, at(firstPassBesidePods), 0},
 		"a look does not put off a pass":                            {withPods, true, at(firstPassBesidePods - time.Millisecond), time.Millisecond},
