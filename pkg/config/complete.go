@@ -18,8 +18,11 @@ type completed struct {
 
 	// PodName and PodUID are those of the pod that runs this process; empty outside a pod.
 	PodName, PodUID string
-	// ServerURL goes into the kubeconfig Secret.
+	// ServerURL goes into the kubeconfig Secret: apiServer.serverURL, or the one inside the host cluster. Where
+	// apiServer.exposure makes another, this is empty.
 	ServerURL string
+	// InClusterURL is that of the tenant's Service inside the host cluster.
+	InClusterURL string
 	// ServiceCIDR is invalid (its zero) when nothing but the host Service can tell; use ServiceRange on its ClusterIP.
 	ServiceCIDR netip.Prefix
 	// Preflight is sync.preflight.
@@ -48,8 +51,13 @@ func (c *Config) Complete() (Completed, error) {
 	if done.Host.Service == "" {
 		done.Host.Service = c.Tenant
 	}
-	if done.ServerURL == "" {
-		done.ServerURL = fmt.Sprintf("https://%s.%s.svc:443", done.Host.Service, done.Host.Namespace)
+	done.InClusterURL = fmt.Sprintf("https://%s.%s.svc:443", done.Host.Service, done.Host.Namespace)
+	if exposure := c.APIServer.Exposure; done.ServerURL == "" && exposure.Kind() == ExposeClusterIP && exposure.Host == "" {
+		done.ServerURL = done.InClusterURL
+	}
+	done.Kubeconfigs = slices.Clone(c.Kubeconfigs)
+	for i := range done.Kubeconfigs {
+		done.Kubeconfigs[i] = done.Kubeconfigs[i].complete(c.Tenant, c.Host.Namespace)
 	}
 	if c.APIServer.AdvertiseAddress != "" {
 		done.advertiseAddress = netip.MustParseAddr(c.APIServer.AdvertiseAddress)

@@ -39,6 +39,9 @@ type Config struct {
 	Log       Log       `json:"log,omitzero"`
 	Metrics   Metrics   `json:"metrics,omitzero"`
 
+	// Kubeconfigs are Secrets on the host beside the administrator's TENANT-kubeconfig.
+	Kubeconfigs []Kubeconfig `json:"kubeconfigs,omitempty"`
+
 	// environment is what the process was told by its pod and is no configuration.
 	environment environment
 }
@@ -63,7 +66,7 @@ type APIServer struct {
 	AdvertiseAddress string `json:"advertiseAddress,omitempty"`
 	// SANs are DNS names and IP addresses for the serving certificate, over those that are always in it.
 	SANs []string `json:"sans,omitempty"`
-	// ServerURL goes into the kubeconfig Secret.
+	// ServerURL goes into the kubeconfig Secret, whatever the exposure says.
 	ServerURL string `json:"serverURL,omitempty"`
 	// Authentication is upstream's AuthenticationConfiguration (apiserver.config.k8s.io): OIDC issuers, and who they make
 	// of their tokens' holders. Certificates and ServiceAccounts are known beside it.
@@ -72,6 +75,8 @@ type APIServer struct {
 	Audit Audit `json:"audit,omitzero"`
 	// Encryption is upstream's EncryptionConfiguration: how Secrets, and whatever else it names, lie in etcd.
 	Encryption SecretFile `json:"encryption,omitzero"`
+	// Exposure is how the API is reached from outside the host cluster.
+	Exposure Exposure `json:"exposure,omitzero"`
 }
 
 // Etcd is the embedded store.

@@ -119,6 +119,21 @@ func TestBadValuesNameTheField(t *testing.T) {
 		"a stub domain of nobody":        {func(c *Config) { c.DNS.StubDomains = map[string][]string{"corp.example": nil} }, `dns.stubDomains[corp.example]: has no nameservers`},
 		"a stub domain of the cluster's": {func(c *Config) { c.DNS.StubDomains = map[string][]string{"svc.cluster.local": {"::1"}} }, `dns.stubDomains[svc.cluster.local]: is the virtual cluster's own: see clusterDomain`},
 		"a stub domain with a wildcard":  {func(c *Config) { c.DNS.StubDomains = map[string][]string{"*.example": {"::1"}} }, `dns.stubDomains[*.example]: "*.example" is not a DNS domain, such as cluster.local`},
+		"an unknown exposure":            {func(c *Config) { c.APIServer.Exposure.Type = "Route" }, `apiServer.exposure.type: "Route" is not one of ClusterIP, LoadBalancer, NodePort, Ingress, Gateway`},
+		"an Ingress without a name":      {func(c *Config) { c.APIServer.Exposure.Type = ExposeIngress }, `apiServer.exposure.host: is required for type Ingress: the DNS name that clients use`},
+		"an Ingress with an address":     {func(c *Config) { c.APIServer.Exposure = Exposure{Type: ExposeIngress, Host: "192.0.2.1"} }, `apiServer.exposure.host: "192.0.2.1" is an address; type Ingress tells tenants apart by a DNS name`},
+		"a host with a wildcard":         {func(c *Config) { c.APIServer.Exposure.Host = "*.example" }, `apiServer.exposure.host: "*.example" is neither a DNS name nor an IP address`},
+		"node ports of unread nodes":     {func(c *Config) { c.APIServer.Exposure.Type, c.Nodes.Mirror = ExposeNodePort, MirrorUsed }, `apiServer.exposure.host: is required for type NodePort where nodes.mirror is used: the addresses of nodes are not read`},
+		"a port of nothing":              {func(c *Config) { c.APIServer.Exposure.Port = 6443 }, `apiServer.exposure.port: needs exposure.host: nothing of the tenant's listens there`},
+		"a Gateway without parents":      {func(c *Config) { c.APIServer.Exposure = Exposure{Type: ExposeGateway, Host: "a.example"} }, `apiServer.exposure.parentRefs: is required for type Gateway: the Gateways with a TLS listener of mode Passthrough`},
+		"a parent without a name": {func(c *Config) {
+			c.APIServer.Exposure = Exposure{Type: ExposeGateway, Host: "a.example", ParentRefs: []ParentRef{{Namespace: "a"}}}
+		}, `apiServer.exposure.parentRefs[0]: has no name`},
+		"a class for the wrong type": {func(c *Config) { c.APIServer.Exposure.LoadBalancerClass = "a" }, `apiServer.exposure.loadBalancerClass: is for type LoadBalancer only`},
+		"a source that is no range": {func(c *Config) {
+			c.APIServer.Exposure = Exposure{Type: ExposeLoadBalancer, SourceRanges: []string{"10.0.0.1"}}
+		}, `apiServer.exposure.sourceRanges[0]: "10.0.0.1" is not a range such as 192.0.2.0/24`},
+		"an annotation without a name":   {func(c *Config) { c.APIServer.Exposure.Annotations = map[string]string{"a b": ""} }, `apiServer.exposure.annotations[a b]: is not the name of an annotation`},
 		"DNS on the API's port":          {func(c *Config) { c.DNS.Port = c.APIServer.Port }, `dns.port: 8443 is apiServer.port already`},
 		"several mistakes at once":       {func(c *Config) { c.Tenant, c.Sync.Workers = "-", 0 }, `tenant: "-" is not a DNS label (lower case letters, digits and -, with a letter or digit at both ends); sync.workers: 0 is not between 1 and 256`},
 		"a quota smaller than the store": {func(c *Config) { c.Etcd.QuotaBytes = 1 }, `etcd.quotaBytes: 1 is not between 67108864 and 68719476736`},
@@ -164,6 +179,24 @@ func TestNameservers(t *testing.T) {
 	require.Empty(t, cmp.Diff(map[string][]string{"a.example": {"192.0.2.4:53", "192.0.2.5:54"}, "b.example": {"[fd00::1]:53"}}, done.DNS.StubDomains))
 
 	require.EqualError(t, (&mapping{to: &c.DNS.StubDomains}).Set("a.example"), `"a.example" is not DOMAIN=NAMESERVER`)
+}
+
+func TestExposureByFlags(t *testing.T) {
+	t.Parallel()
+	c, err := load(t, head+"apiServer: {exposure: {type: Ingress, annotations: {old: one}}}\n", nil, "--tenant=a", "--host-namespace=b",
+		"--exposure=Gateway", "--exposure-host=a.example", "--exposure-parent-refs=infra/public,/own/tls", "--exposure-annotations=a.example/b=c=d", "--exposure-annotations=e=f")
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(Exposure{
+		Type: ExposeGateway, Host: "a.example", Annotations: map[string]string{"a.example/b": "c=d", "e": "f"},
+		ParentRefs: []ParentRef{{Namespace: "infra", Name: "public"}, {Name: "own", SectionName: "tls"}},
+	}, c.APIServer.Exposure))
+	done, err := c.Complete()
+	require.NoError(t, err)
+	require.Empty(t, done.ServerURL, "the exposure makes it")
+	require.Equal(t, "https://a.b.svc:443", done.InClusterURL)
+
+	require.EqualError(t, (&pairs{to: &c.APIServer.Exposure.Annotations}).Set("a"), `"a" is not KEY=VALUE`)
+	require.EqualError(t, (&parents{to: &c.APIServer.Exposure.ParentRefs}).Set("a"), `"a" is not NAMESPACE/NAME or NAMESPACE/NAME/LISTENER`)
 }
 
 // A process with a kubeconfig may run in a pod of a cluster that is not its host.

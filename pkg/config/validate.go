@@ -75,6 +75,8 @@ func (c *Config) validate() []Problem {
 	problems = append(problems, c.authenticationProblems()...)
 	problems = append(problems, c.auditProblems()...)
 	problems = append(problems, c.APIServer.Encryption.problems("apiServer.encryption")...)
+	problems = append(problems, c.APIServer.Exposure.problems(c.Nodes.Mirror)...)
+	problems = append(problems, kubeconfigProblems(c.Kubeconfigs, c.Tenant, c.Host.Namespace)...)
 	check("etcd.quotaBytes", within(c.Etcd.QuotaBytes, 64<<20, 64<<30))
 	check("sync.configMaps", oneOf(c.Sync.ConfigMaps, SelectReferenced, SelectAll))
 	check("sync.secrets", oneOf(c.Sync.Secrets, SelectReferenced, SelectAll))

@@ -23,6 +23,7 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
+	"k8s.io/utils/clock"
 
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 )
@@ -30,6 +31,7 @@ import (
 // APIServer is upstream's kube-apiserver as a component.
 type APIServer struct {
 	opts    APIServerOptions
+	serving *servingCertificate
 	address atomic.Pointer[address]
 }
 
@@ -45,7 +47,11 @@ func NewAPIServer(opts APIServerOptions) (*APIServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &APIServer{opts: completed}, nil
+	serving, err := newServingCertificate(completed, clock.RealClock{})
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	return &APIServer{opts: completed, serving: serving}, nil
 }
 
 // Name of the component.
@@ -83,6 +89,7 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 			ready()
 		}
 	})
+	watchers.Go(func() { s.serving.keep(serving) })
 	watchers.Go(func() {
 		defer stop()
 		select {
@@ -123,7 +130,7 @@ func (s *APIServer) listen(ctx context.Context) (net.Listener, error) {
 
 // build makes upstream's chain of three API servers.
 func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregatorapiserver.APIAggregator, *rest.Config, error) {
-	files, err := s.opts.writeFiles()
+	files, err := s.opts.writeFiles(s.serving)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -167,6 +174,8 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 
 // adjust sets what has no flag.
 func (s *APIServer) adjust(config *app.Config) error {
+	// Upstream would look at the files once a minute, and never see two change as one.
+	config.Aggregator.GenericConfig.SecureServing.Cert = s.serving
 	if s.opts.ServiceIP != nil {
 		config.KubeAPIs.Extra.APIServerServiceIP = s.opts.ServiceIP
 	}
@@ -255,6 +264,10 @@ func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error
 		return status == http.StatusOK, nil
 	})
 }
+
+// SetSANs replaces the names and IPs that the serving certificate has over those that are
+// always in it. Connections that are made from now on see them.
+func (s *APIServer) SetSANs(sans []string) error { return s.serving.setNames(sans) }
 
 // ClientConfig connects to this server as user, with a client certificate of
 // its own and without a client-side rate limit. It can be called once the

@@ -47,7 +47,7 @@ type APIServerOptions struct {
 	ServiceCIDR   string   // range of virtual ClusterIPs; default 10.0.0.0/16
 	ServiceIP     net.IP   // of default/kubernetes, in ServiceCIDR; nil means its first
 	ClusterDomain string   // default cluster.local
-	SANs          []string // more names and IPs of the serving certificate
+	SANs          []string // more names and IPs of the serving certificate; see SetSANs
 
 	// Kubelet connects to the kubelet API of every node, whatever its address.
 	// The kubelet's certificate is not verified; it sees a client certificate
@@ -143,8 +143,8 @@ func (o APIServerOptions) complete() (APIServerOptions, error) {
 // issuer of ServiceAccount tokens; it is their default audience, too.
 func (o APIServerOptions) issuer() string { return "https://kubernetes.default.svc." + o.ClusterDomain }
 
-// servingLeaf has every name under which the server is reached.
-func (o APIServerOptions) servingLeaf() pki.Leaf {
+// servingLeaf has every name under which the server is reached, more among them.
+func (o APIServerOptions) servingLeaf(more []string) pki.Leaf {
 	leaf := pki.Leaf{
 		CommonName: "kube-apiserver",
 		Server:     true,
@@ -157,7 +157,7 @@ func (o APIServerOptions) servingLeaf() pki.Leaf {
 	if !o.BindAddress.IsUnspecified() {
 		leaf.IPs = append(leaf.IPs, o.BindAddress)
 	}
-	for _, san := range o.SANs {
+	for _, san := range more {
 		if ip := net.ParseIP(san); ip != nil {
 			leaf.IPs = append(leaf.IPs, ip)
 		} else {
@@ -188,11 +188,8 @@ func clientLeaf(user string, groups []string) pki.Leaf {
 
 // writeFiles puts what upstream wants as files into Dir and returns their paths
 // by the name of the flag.
-func (o APIServerOptions) writeFiles() (map[string]string, error) {
-	servingCert, servingKey, err := o.PKI.Issue(o.servingLeaf())
-	if err != nil {
-		return nil, err
-	}
+func (o APIServerOptions) writeFiles(serving *servingCertificate) (map[string]string, error) {
+	servingCert, servingKey := serving.CurrentCertKeyContent()
 	kubeletCert, kubeletKey, err := o.PKI.Issue(clientLeaf(KubeletClientUser, nil))
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -36,7 +37,8 @@ func Objects(o Options) ([]Object, error) {
 		return nil, err
 	}
 	objects = append(append(objects, anchor(o), configMap(o, file)), around...)
-	return append(objects, service(o), dns(o), headless(o), statefulSet(o, file)), nil
+	objects = append(objects, service(o), dns(o), headless(o))
+	return append(slices.Concat(objects, routes(o), kubeconfigs(o)), statefulSet(o, file)), nil
 }
 
 // surroundings are what a tenant can do without.
@@ -140,15 +142,17 @@ func configMap(o Options, file []byte) *corev1.ConfigMap {
 // away costs the time, or the connections, of an endpoint that is taken out and put in again: a connection that comes
 // too early is refused, and clients retry.
 func service(o Options) *corev1.Service {
-	return &corev1.Service{
+	out := &corev1.Service{
 		TypeMeta: kind("v1", "Service"), ObjectMeta: o.meta(o.Tenant),
 		Spec: corev1.ServiceSpec{
 			Type:                     corev1.ServiceTypeClusterIP,
 			Selector:                 map[string]string{ControlPlaneLabel: o.Tenant},
 			PublishNotReadyAddresses: true,
-			Ports:                    []corev1.ServicePort{{Name: "https", Port: 443, TargetPort: intstr.FromString("https"), Protocol: corev1.ProtocolTCP}},
+			Ports:                    []corev1.ServicePort{{Name: apiPortName, Port: apiPort, TargetPort: intstr.FromString(apiPortName), Protocol: corev1.ProtocolTCP}},
 		},
 	}
+	expose(out, o.Config.APIServer.Exposure)
+	return out
 }
 
 // dns is the tenant's DNS. It publishes the pod before it is ready for the same reasons: readiness depends on the host,

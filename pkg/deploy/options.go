@@ -85,7 +85,11 @@ func (o Options) Validate() error {
 			return fmt.Errorf("values: %w", err)
 		}
 	}
-	return o.Config.Check(o.Tenant, o.Namespace)
+	checked := o.Config
+	if o.Namespaced {
+		checked.Nodes.Mirror = config.MirrorUsed // whatever it says: nodes are not read
+	}
+	return checked.Check(o.Tenant, o.Namespace)
 }
 
 func (o Options) names() Names { return Names{Tenant: o.Tenant, Namespace: o.Namespace} }

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// authorityLifetime is long because replacing an authority is a migration.
+	// authorityLifetime is long because who has a copy of its certificate has to get the next one.
 	authorityLifetime = 10 * 365 * 24 * time.Hour
+	// authorityRenewal is how much of it is left when it gets the next. No process lives
+	// that long: kube-apiserver is not alive any more after three years.
+	authorityRenewal = 4 * 365 * 24 * time.Hour
 
 	// clockSkew is how far behind another machine's clock may be.
 	clockSkew = 5 * time.Minute
@@ -32,9 +35,11 @@ type Leaf struct {
 	Server        bool // may be used by a TLS server
 	Client        bool // may be used by a TLS client
 
-	// Lifetime from now; zero or beyond the authority's own means as long as
+	// Lifetime from Now; zero or beyond the authority's own means as long as
 	// the authority's.
 	Lifetime time.Duration
+	// Now is when it is issued; zero means now.
+	Now time.Time
 }
 
 // authority is a self-signed certificate and its key.
@@ -52,11 +57,24 @@ func newAuthority(name string, now time.Time) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The serial is part of the name so that no two authorities share one:
+	// clients that trust several tell them apart by it.
+	return selfSigned(pkix.Name{CommonName: fmt.Sprintf("%s-%x", name, serial.Bytes()[:4])}, key, serial, now)
+}
+
+// renewed has the same name and key, so that each trusts what the other has signed.
+func (a *authority) renewed(now time.Time) (*authority, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	return selfSigned(a.cert.Subject, a.key, serial, now)
+}
+
+func selfSigned(subject pkix.Name, key crypto.Signer, serial *big.Int, now time.Time) (*authority, error) {
 	template := &x509.Certificate{
-		SerialNumber: serial,
-		// The serial is part of the name so that no two authorities share one:
-		// clients that trust several tell them apart by it.
-		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s-%x", name, serial.Bytes()[:4])},
+		SerialNumber:          serial,
+		Subject:               subject,
 		NotBefore:             now.Add(-clockSkew).UTC(),
 		NotAfter:              now.Add(authorityLifetime).UTC(),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
@@ -74,6 +92,14 @@ func newAuthority(name string, now time.Time) (*authority, error) {
 	return &authority{cert: cert, key: key}, nil
 }
 
+// expiry of a certificate that is issued now.
+func (a *authority) expiry(now time.Time, lifetime time.Duration) time.Time {
+	if end := now.Add(lifetime); lifetime > 0 && end.Before(a.cert.NotAfter) {
+		return end
+	}
+	return a.cert.NotAfter
+}
+
 // issue signs a certificate for a new key.
 func (a *authority) issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 	if leaf.CommonName == "" {
@@ -87,16 +113,15 @@ func (a *authority) issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("pki: make a serial for %s: %w", leaf.CommonName, err)
 	}
-	now := time.Now().UTC()
-	notAfter := a.cert.NotAfter
-	if leaf.Lifetime > 0 && now.Add(leaf.Lifetime).Before(notAfter) {
-		notAfter = now.Add(leaf.Lifetime)
+	now := leaf.Now.UTC()
+	if leaf.Now.IsZero() {
+		now = time.Now().UTC()
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: leaf.CommonName, Organization: leaf.Organizations},
 		NotBefore:    now.Add(-clockSkew),
-		NotAfter:     notAfter,
+		NotAfter:     a.expiry(now, leaf.Lifetime),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		DNSNames:     leaf.DNSNames,
 		IPAddresses:  leaf.IPs,

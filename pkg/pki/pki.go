@@ -114,6 +114,29 @@ func (b *Bundle) FrontProxyCAPEM() []byte { return b.frontProxy.certPEM() }
 // ServiceAccountKeyPEM is the private key that signs ServiceAccount tokens.
 func (b *Bundle) ServiceAccountKeyPEM() []byte { return encodeKey(b.serviceAccount) }
 
+// Expiry is the end of a certificate that is issued now: never later than the authority's.
+func (b *Bundle) Expiry(now time.Time, lifetime time.Duration) time.Time {
+	return b.ca.expiry(now, lifetime)
+}
+
+// Renewed is the bundle with another ten years for the authorities that have less than
+// four left; false if none of them has. Keys and names are the same, so that all that was
+// signed stays good, also to those who have the old certificates.
+func (b *Bundle) Renewed(now time.Time) (*Bundle, bool, error) {
+	out, changed := *b, false
+	for _, authority := range []**authority{&out.ca, &out.frontProxy} {
+		if (*authority).cert.NotAfter.Sub(now) >= authorityRenewal {
+			continue
+		}
+		renewed, err := (*authority).renewed(now)
+		if err != nil {
+			return nil, false, fmt.Errorf("pki: renew an authority: %w", err)
+		}
+		*authority, changed = renewed, true
+	}
+	return &out, changed, nil
+}
+
 // Issue signs a certificate with the cluster's authority.
 func (b *Bundle) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 	return b.ca.issue(leaf)

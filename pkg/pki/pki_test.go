@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"nestling.dev/nestling/pkg/pki"
 )
@@ -124,14 +123,33 @@ func TestDecodeNamesTheBadPart(t *testing.T) {
 	}
 }
 
-func TestKubeconfigConnectsToItsServer(t *testing.T) {
+// Who has the old authority trusts what the renewed one signs, and the other way round.
+func TestRenewedAuthoritiesKeepTheirTrust(t *testing.T) {
 	t.Parallel()
-	bundle := newBundle(t)
-	raw, err := bundle.Kubeconfig("blue", "https://blue.team.svc:443", pki.Leaf{CommonName: "admin", Organizations: []string{"system:masters"}})
+	now := time.Now()
+	old, err := pki.New(now.Add(-6*365*24*time.Hour + time.Hour))
 	require.NoError(t, err)
-	config, err := clientcmd.RESTConfigFromKubeConfig(raw)
+	same, changed, err := old.Renewed(now)
 	require.NoError(t, err)
-	require.Equal(t, "https://blue.team.svc:443", config.Host)
-	require.Equal(t, bundle.CAPEM(), config.CAData)
-	require.Equal(t, "admin", parse(t, config.CertData).Subject.CommonName)
+	require.False(t, changed)
+	require.True(t, old.Equal(same))
+
+	old, err = pki.New(now.Add(-6*365*24*time.Hour - time.Hour))
+	require.NoError(t, err)
+	renewed, changed, err := old.Renewed(now)
+	require.NoError(t, err)
+	require.True(t, changed)
+	require.WithinDuration(t, now.Add(10*365*24*time.Hour), parse(t, renewed.CAPEM()).NotAfter, time.Minute)
+	again, err := pki.Decode(renewed.Encode())
+	require.NoError(t, err)
+	require.True(t, renewed.Equal(again))
+	for _, pair := range [][2]*pki.Bundle{{old, renewed}, {renewed, old}} {
+		certPEM, _, err := pair[0].Issue(pki.Leaf{CommonName: "server", DNSNames: []string{"server"}, Server: true, Lifetime: time.Hour})
+		require.NoError(t, err)
+		roots := x509.NewCertPool()
+		require.True(t, roots.AppendCertsFromPEM(pair[1].CAPEM()))
+		_, err = parse(t, certPEM).Verify(x509.VerifyOptions{Roots: roots, DNSName: "server"})
+		require.NoError(t, err)
+	}
+	require.Equal(t, old.ServiceAccountKeyPEM(), renewed.ServiceAccountKeyPEM())
 }

@@ -181,10 +181,16 @@ func (s *server) runHost(ctx context.Context, ready func()) error {
 			return fmt.Errorf("nodes.mirror is %q, but the host does not let us read its nodes: apply the tenant's manifests with their ClusterRole, or use %q",
 				config.MirrorAll, config.MirrorUsed)
 		}
+		if err := checkService(found.Service, s.config.Tenant); err != nil {
+			return err
+		}
+		if err := s.checkExposure(); err != nil {
+			return err
+		}
 		s.owner = metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: found.Anchor.Name, UID: found.Anchor.UID}
 		s.serviceIP = net.ParseIP(found.Service.Spec.ClusterIP)
 		if s.serviceIP == nil {
-			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must be of type ClusterIP, as in the tenant's manifests",
+			return fmt.Errorf("Service %s/%s has no ClusterIP (%q): it must have one, as in the tenant's manifests",
 				found.Service.Namespace, found.Service.Name, found.Service.Spec.ClusterIP)
 		}
 		s.dnsIP = s.findDNS(ctx, found.DNS)
@@ -297,22 +303,16 @@ func (s *server) hostAddresses() []netip.Prefix {
 	return egress.Host(address.Hostname())
 }
 
-// sans are the names under which the tenant's API is reached through the host.
+// sans are the names under which the tenant's API is reached through the host in any case.
 func (s *server) sans() []string {
 	service, namespace := s.config.Host.Service, s.config.Host.Namespace
 	names := []string{
 		service, service + "." + namespace, service + "." + namespace + ".svc",
-		service + "." + namespace + ".svc." + s.config.ClusterDomain, serverHost(s.config.ServerURL),
+		service + "." + namespace + ".svc." + s.config.ClusterDomain,
 	}
 	names = append(names, s.config.APIServer.SANs...)
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-func (s *server) runKubeconfig(ctx context.Context, ready func()) error {
-	return once(ctx, ready, func() error {
-		return keepKubeconfig(ctx, s.host, s.names, s.owner, s.pki, s.config.ServerURL, time.Now())
-	})
 }
 
 func (s *server) runControllerManager(ctx context.Context, ready func()) error {
