@@ -68,6 +68,8 @@ func parts() map[string]string {
 		"a cautious disk":   "config: {etcd: {unsafeNoFsync: false}}",
 		"Secrets mounted":   "config: {apiServer: {encryption: {secret: at-rest}, audit: {policy: {apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}, webhook: {secret: collector}}}}",
 		"a record":          "config: {apiServer: {audit: {log: stdout, policy: {apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [{level: None, users: ['system:kube-controller-manager'], verbs: [get]}, {level: Request, omitManagedFields: false}]}}}}",
+		"rules for pods":    "config: {pods: {deny: [{name: registry, expression: \"!images.all(i, i.startsWith('registry.example/'))\", message: only ours}], force: {nodeSelector: {pool: tenants, spot: ''}, runtimeClass: gvisor, tolerations: [{key: tenants, operator: Exists, effect: NoExecute, tolerationSeconds: 0}, {operator: Exists}]}}}",
+		"no rules for pods": "config: {pods: {deny: [], force: {nodeSelector: {}, tolerations: [], priorityClass: ''}}, metrics: {scrapeSecret: false}}",
 		"another address":   "config: {apiServer: {sans: [team-a.example.org, 192.0.2.7], serverURL: 'https://team-a.example.org:6443'}}",
 		"a text to be torn": "config: {apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: [{issuer: {url: https://issuer.example, audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: 'oidc:'}}, claimValidationRules: [{expression: 'claims.exp - claims.nbf <= 86400 && claims.hd == \"a domain of many letters that makes a long line\"', message: \"no more than\\na day\"}]}]}}}",
 	}

@@ -18,7 +18,7 @@ const root = "../../../manifests/chart/nestling"
 func TestChartIsGenerated(t *testing.T) {
 	t.Parallel()
 	files, err := Files(map[string]string{
-		"nestling.dev/nestling/pkg/deploy": "..", "nestling.dev/nestling/pkg/config": "../../config",
+		module + "pkg/deploy": "..", module + "pkg/config": "../../config", module + "pkg/podrules": "../../podrules",
 	})
 	require.NoError(t, err)
 	for name, want := range files {

@@ -14,6 +14,8 @@ import (
 	"nestling.dev/nestling/pkg/deploy"
 )
 
+const module = "nestling.dev/nestling/"
+
 // words are all values of a type of words.
 func words() map[reflect.Type][]string {
 	return map[reflect.Type][]string{
@@ -23,6 +25,9 @@ func words() map[reflect.Type][]string {
 		reflect.TypeFor[config.Mirror]():      texts(config.MirrorAuto, config.MirrorAll, config.MirrorUsed),
 		reflect.TypeFor[metav1.LabelSelectorOperator](): texts(
 			metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist),
+		reflect.TypeFor[corev1.TolerationOperator](): texts(corev1.TolerationOpExists, corev1.TolerationOpEqual),
+		reflect.TypeFor[corev1.TaintEffect](): texts(
+			corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute),
 		reflect.TypeFor[corev1.Protocol](): texts(corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP),
 	}
 }
@@ -128,8 +133,8 @@ func (d docs) structSchema(t reflect.Type, path string) (map[string]any, error) 
 		}
 	}
 	out := map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
-	// Ours have defaults, which null would take away.
-	if len(required) > 0 && t.PkgPath() == reflect.TypeFor[deploy.Values]().PkgPath() {
+	// Ours must be given, or have defaults, which null would take away.
+	if len(required) > 0 && strings.HasPrefix(t.PkgPath(), module) && t != reflect.TypeFor[config.Config]() {
 		out["required"] = required
 	}
 	return out, nil

@@ -42,8 +42,10 @@ func shapeOf(t reflect.Type, path string) (map[string]any, error) {
 		path := path + "." + field.name
 		var err error
 		switch of := field.Type; {
-		case !field.omit:
+		case !field.omit && !strings.Contains(path, "[]"):
 			return nil, fmt.Errorf("%s is written when it is empty: give it omitempty or omitzero", path)
+		case !field.omit:
+			continue // the schema wants it of every item
 		case of.Kind() == reflect.Pointer:
 			out[field.name] = unlessNull
 		case of.Kind() == reflect.Struct:

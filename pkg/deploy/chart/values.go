@@ -65,10 +65,15 @@ func reference(out *strings.Builder) {
 		}
 		before = parents
 		indent := "#   " + strings.Repeat("  ", len(parents))
-		out.WriteString(indent + "# " + setting.Usage + "\n" + indent + name + ":")
+		out.WriteString(indent + "# " + inFile(setting.Usage) + "\n" + indent + name + ":")
 		if text := setting.Default(); text != "" {
 			out.WriteString(" " + text)
 		}
 		out.WriteString("\n")
 	}
+}
+
+// inFile are the words about a flag as they hold in a file, where lists are lists and documents stand in place.
+func inFile(usage string) string {
+	return strings.NewReplacer("file with a", "a", ", separated by commas", "", "as KEY=VALUE", "by key").Replace(usage)
 }

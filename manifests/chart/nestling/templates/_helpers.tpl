@@ -57,6 +57,10 @@ nestling.dev/control-plane: {{ .Release.Name | quote }}
 {{- /* The data dies with the pod, so it need not outlive the node. */ -}}
 {{- $_ := set $file "etcd" (merge (dict "unsafeNoFsync" true) (default dict $file.etcd)) -}}
 {{- end -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- /* It names the Secret. */ -}}
+{{- $_ := set $file "metrics" (merge (dict "scrapeSecret" true) (default dict $file.metrics)) -}}
+{{- end -}}
 {{- toYaml $file -}}
 {{- end -}}
 

@@ -34,8 +34,23 @@ host:
   serviceCIDR: unlessEmpty
 log:
   verbosity: unlessEmpty
+metrics:
+  scrapeSecret: unlessEmpty
 nodes:
   mirror: unlessEmpty
+pods:
+  deny:
+  - message: unlessEmpty
+  force:
+    nodeSelector: unlessEmpty
+    priorityClass: unlessEmpty
+    runtimeClass: unlessEmpty
+    tolerations:
+    - effect: unlessEmpty
+      key: unlessEmpty
+      operator: unlessEmpty
+      tolerationSeconds: unlessNull
+      value: unlessEmpty
 runtime:
   gogc: unlessEmpty
 sync:
