@@ -95,7 +95,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), observation(), operatorStories(), applications(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), observation(), explanations(), operatorStories(), applications(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all
