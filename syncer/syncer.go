@@ -71,7 +71,7 @@ func New(options Options) (*Syncer, error) {
 	s.tokens = tokens.New(tokens.Options{
 		Virtual: virtual, Host: host,
 		Pods: e.VirtualInformer("pods"), HostSecrets: e.HostInformer("secrets"),
-		Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder,
+		Env: e.Env, RotateAt: options.RotateTokensAt, Workers: options.Workers, Recorder: recorder, Failed: e.TellRefusal,
 		Metrics: tokens.NewMetrics(options.Registerer),
 	})
 	s.sink = &typedcorev1.EventSinkImpl{Interface: virtual.CoreV1().Events("")}
@@ -113,6 +113,11 @@ func (s *Syncer) Run(ctx context.Context, ready func()) error {
 // HostService is what a virtual Service becomes on the host.
 func (s *Syncer) HostService(virtual *corev1.Service) (*corev1.Service, error) {
 	return resources.ServiceToHost(s.engine.Env(), virtual)
+}
+
+// Words is what the host says about the host object of a virtual one, in the tenant's words.
+func (s *Syncer) Words(gr schema.GroupResource, virtual resource.Object, text string) string {
+	return s.engine.Words(gr, virtual, text)
 }
 
 // Tries reports whether the host can be asked about objects of a resource before they are

@@ -2,6 +2,7 @@ package stories
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,36 +19,35 @@ import (
 // ran. What it swears to holds for all of them together: a pod is never doubled and
 // never comes back, and no name of the host's is told.
 type witness struct {
-	mu     sync.Mutex
-	pods   map[types.UID]map[types.UID]string // virtual UID → host UID → host name
-	events map[string]string                  // message → what it was about
+	mu   sync.Mutex
+	pods map[types.UID]map[types.UID]string // virtual UID → host UID → host name
+	said map[string]string                  // message → what it was about: of events, and in the status of pods
 }
 
 // watchAll begins to watch; it ends with the test.
 func watchAll(t *testing.T, w *World) *witness {
 	t.Helper()
-	seen := &witness{pods: map[types.UID]map[types.UID]string{}, events: map[string]string{}}
+	seen := &witness{pods: map[types.UID]map[types.UID]string{}, said: map[string]string{}}
 	host := informers.NewSharedInformerFactoryWithOptions(w.Host, 0, informers.WithNamespace(w.HostNamespace),
 		informers.WithTweakListOptions(func(options *metav1.ListOptions) { options.LabelSelector = "nestling.dev/tenant" }))
-	seen.follow(t, host, host.Core().V1().Pods().Informer())
+	seen.follow(t, host, host.Core().V1().Pods().Informer(), func(object any) { seen.sawPod(object.(*corev1.Pod)) })
 	for _, tenant := range []*Tenant{w.A, w.B} {
 		virtual := informers.NewSharedInformerFactory(tenant.Client, 0)
-		seen.follow(t, virtual, virtual.Core().V1().Events().Informer())
+		seen.follow(t, virtual, virtual.Core().V1().Events().Informer(), func(object any) {
+			event := object.(*corev1.Event)
+			seen.said[event.Message] = event.Reason + " about " + event.InvolvedObject.Kind + " " + event.InvolvedObject.Name
+		})
+		seen.follow(t, virtual, virtual.Core().V1().Pods().Informer(), func(object any) { seen.heardPod(object.(*corev1.Pod)) })
 	}
 	return seen
 }
 
-func (s *witness) follow(t *testing.T, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) {
+func (s *witness) follow(t *testing.T, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer, take func(object any)) {
 	t.Helper()
 	saw := func(object any) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		switch object := object.(type) {
-		case *corev1.Pod:
-			s.sawPod(object)
-		case *corev1.Event:
-			s.events[object.Message] = object.Reason + " about " + object.InvolvedObject.Kind + " " + object.InvolvedObject.Name
-		}
+		take(object)
 	}
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: saw, UpdateFunc: func(_, object any) { saw(object) }})
 	require.NoError(t, err)
@@ -71,6 +71,20 @@ func (s *witness) sawPod(host *corev1.Pod) {
 	s.pods[virtual][host.UID] = host.Name
 }
 
+// heardPod takes down what the status of a tenant's pod says.
+func (s *witness) heardPod(pod *corev1.Pod) {
+	about := "in the status of Pod " + pod.Name
+	s.said[pod.Status.Message] = about
+	for _, condition := range pod.Status.Conditions {
+		s.said[condition.Message] = string(condition.Type) + " " + about
+	}
+	for _, status := range append(slices.Clone(pod.Status.InitContainerStatuses), pod.Status.ContainerStatuses...) {
+		if waiting := status.State.Waiting; waiting != nil {
+			s.said[waiting.Message] = "container " + status.Name + " " + about
+		}
+	}
+}
+
 func (s *witness) requireOneEach(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,12 +99,12 @@ func (s *witness) requireOneEach(t *testing.T) {
 func (s *witness) requireNoHostNames(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.Logf("%d different events", len(s.events))
-	for message, about := range s.events {
+	t.Logf("%d different messages", len(s.said))
+	for message, about := range s.said {
 		for _, hosts := range s.pods {
 			for _, name := range hosts {
 				if strings.Contains(message, name) {
-					t.Errorf("event %s: %q has the host name %s", about, message, name)
+					t.Errorf("%s: %q has the host name %s", about, message, name)
 				}
 			}
 		}

@@ -178,10 +178,16 @@ func (s *server) hostService(virtual *corev1.Service) (*corev1.Service, error) {
 	return running.HostService(virtual)
 }
 
+// serviceWords are what the host says about a Service in admission, in the tenant's words.
+// There is a syncer: it has translated the Service.
+func (s *server) serviceWords(virtual *corev1.Service, text string) string {
+	return s.syncer.Load().Words(corev1.Resource("services"), virtual, text)
+}
+
 // admissionPlugins run after all others of the tenant's.
 func (s *server) admissionPlugins() []controlplane.AdmissionPlugin {
 	allocator := &serviceip.Host{
-		Services: s.host.CoreV1(), Translate: s.hostService, FieldManager: engine.FieldManager,
+		Services: s.host.CoreV1(), Translate: s.hostService, Words: s.serviceWords, FieldManager: engine.FieldManager,
 	}
 	return []controlplane.AdmissionPlugin{{
 		Name: serviceip.PluginName,

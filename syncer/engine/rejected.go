@@ -58,6 +58,14 @@ func (e *Engine) reject(ctx context.Context, kind *syncedKind, virtual resource.
 	}
 }
 
+// TellRefusal tells a pod's user that the host does not take what is made for the pod, its
+// tokens, without which the pod waits.
+func (e *Engine) TellRefusal(ctx context.Context, pod *corev1.Pod, err error) {
+	if kind, ok := e.kinds["pods"]; ok {
+		e.tellFailure(ctx, kind, pod, plan.Action{Side: plan.Host, Verb: plan.Patch}, err)
+	}
+}
+
 // sayAbsent has the virtual object itself say that the host has none of it. It is said once
 // more with the next attempt, if it can't be now.
 func (e *Engine) sayAbsent(ctx context.Context, kind *syncedKind, virtual resource.Object, reason, text string) {

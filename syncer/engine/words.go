@@ -1,6 +1,19 @@
 package engine
 
-import "nestling.dev/nestling/syncer/resource"
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"nestling.dev/nestling/syncer/resource"
+)
+
+// Words is what the host says about the host object of virtual, in the tenant's words. It is
+// empty for a kind that the engine does not know: its names are not known, either.
+func (e *Engine) Words(gr schema.GroupResource, virtual resource.Object, text string) string {
+	if _, ok := e.Knows(gr); !ok {
+		return ""
+	}
+	return e.words(e.kinds[gr.Resource], virtual, text)
+}
 
 // words is what the host says about the host object of virtual, in the tenant's words:
 // the kind knows its own names, and none of the host's places is named anywhere. A host

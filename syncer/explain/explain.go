@@ -109,6 +109,9 @@ func judge(env resource.Env, kind resource.Kind, virtual, host resource.Object, 
 		say(Refused, "it is not on the host as it should be", Stuck{p.Event.Reason, p.Event.Message})
 	case p.Wait != "":
 		say(Waiting, "it is not on the host yet", Stuck{plan.ReasonWaiting, p.Wait})
+		if known.Host.Refused != "" { // of what is made for it
+			out.Stuck = append(out.Stuck, Stuck{plan.ReasonRejected, known.Host.Refused})
+		}
 	case host != nil && !ours && known.Held:
 		say(Held, "the host object of a predecessor of its name is still there", Stuck{"HostDeletionHeld",
 			"so many objects went at once that this cluster's operator has to confirm it: host objects are kept until then"})

@@ -36,8 +36,10 @@ type Options struct {
 	RotateAt float64
 	Workers  int                  // 0 is 16
 	Recorder record.EventRecorder // nil: pods are told nothing
-	Metrics  *Metrics             // nil: not measured
-	Clock    clock.WithTicker     // nil: the real one
+	// Failed is told that the host does not take a pod's tokens. Nil: nobody is.
+	Failed  func(ctx context.Context, pod *corev1.Pod, err error)
+	Metrics *Metrics         // nil: not measured
+	Clock   clock.WithTicker // nil: the real one
 }
 
 // Controller keeps the tokens of every virtual pod in host Secrets.

@@ -87,6 +87,9 @@ func (c *Controller) make(ctx context.Context, env resource.Env, pod *corev1.Pod
 		made, err = secrets.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
 	}
 	if err != nil {
+		if c.options.Failed != nil {
+			c.options.Failed(ctx, pod, err)
+		}
 		return 0, fmt.Errorf("write host secret of tokens %s: %w", want.Name, err)
 	}
 	return c.wrote(pod, made, content.lifetimes), nil

@@ -39,6 +39,9 @@ type Host struct {
 	// Translate is the whole host Service of a virtual one, marks included. It is pure.
 	// A *resource.Rejection is told to the user.
 	Translate func(virtual *corev1.Service) (*corev1.Service, error)
+	// Words are what the host says about a Service in the tenant's words. Nil: the names of
+	// the Service and of its namespace are replaced.
+	Words func(virtual *corev1.Service, text string) string
 	// FieldManager is the syncer's.
 	FieldManager string
 	// Now is the clock; nil is the real one.
@@ -68,12 +71,16 @@ func (h *Host) Allocate(ctx context.Context, virtual *corev1.Service, dryRun boo
 		return nil, own.status
 	}
 	if err != nil {
-		return nil, hosttext.Names{
-			{Host: desired.Name, Virtual: virtual.Name},
-			{Host: desired.Namespace, Virtual: virtual.Namespace},
-		}.Error(err)
+		return nil, h.words(virtual, desired).Error(err)
 	}
 	return host, nil
+}
+
+func (h *Host) words(virtual, desired *corev1.Service) hosttext.Words {
+	if h.Words != nil {
+		return func(text string) string { return h.Words(virtual, text) }
+	}
+	return hosttext.Names{{Host: desired.Name, Virtual: virtual.Name}, {Host: desired.Namespace, Virtual: virtual.Namespace}}.Replace
 }
 
 func untranslatable(virtual *corev1.Service, err error) error {
