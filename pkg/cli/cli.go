@@ -48,7 +48,13 @@ func MainAs(ctx context.Context, name string, args []string, stdout, stderr io.W
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", name, oneLine(err))
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.cause != nil {
+		fmt.Fprintf(stderr, "%s: %s\n", name, oneLine(err))
+	}
+	if exit != nil {
+		return exit.code
+	}
 	var bad *config.Error
 	var usage *usageError
 	if !accepted || errors.As(err, &bad) || errors.As(err, &usage) {
@@ -79,6 +85,8 @@ server; its pods run on the host's nodes.`,
 		newKubeconfigCommand(),
 		newPauseCommand(),
 		newResumeCommand(),
+		newConnectCommand(),
+		newRunCommand(),
 		newExplainCommand(),
 		newVersionCommand(),
 	)

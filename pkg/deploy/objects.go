@@ -129,6 +129,9 @@ func anchor(o Options) *corev1.ConfigMap {
 		"nestling.dev/purpose": "Owns everything that the tenant has on the host; deleting it deletes all of that.",
 	}
 	o.Lifetime.annotate(meta.Annotations)
+	if o.Run != "" {
+		meta.Annotations[RunAnnotation] = o.Run
+	}
 	return &corev1.ConfigMap{TypeMeta: kind("v1", "ConfigMap"), ObjectMeta: meta}
 }
 

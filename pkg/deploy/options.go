@@ -41,6 +41,8 @@ type Options struct {
 	LimitRange    []corev1.LimitRangeItem
 	// Lifetime is when the tenant removes itself. It can only remove what its anchor owns, as with `nestling create`.
 	Lifetime Lifetime
+	// Run is the `nestling run` that makes the tenant, for as long as it runs; empty: it is not made by one.
+	Run string
 	// Config is written into the ConfigMap as it is; fields left out keep the defaults of the version that runs.
 	Config config.Config
 }
