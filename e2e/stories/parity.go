@@ -29,13 +29,13 @@ func parity(t *testing.T, w *World) {
 			"UnknownVersionInteroperabilityProxy": "there is no other API server to find",
 		})
 	})
-	dns := "the identity of the DNS in the process"
+	dns, explains := "the identity of the DNS in the process", "everybody may ask what became of what they may read"
 	for _, resource := range []string{"clusterroles", "clusterrolebindings", "roles", "rolebindings"} {
 		t.Run(resource+" of upstream's", func(t *testing.T) {
 			kind := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}
 			options := metav1.ListOptions{LabelSelector: "kubernetes.io/bootstrapping=rbac-defaults"}
 			requireSame(t, objectsOf(t, w.HostConfig, kind, options, "rules", "roleRef", "subjects"), objectsOf(t, w.A.Config, kind, options, "rules", "roleRef", "subjects"),
-				map[string]string{"nestling:dns": dns, "kube-system/nestling:dns": dns})
+				map[string]string{"nestling:dns": dns, "kube-system/nestling:dns": dns, "nestling:explainer": explains})
 		})
 	}
 	for _, resource := range []string{"flowschemas", "prioritylevelconfigurations"} {
