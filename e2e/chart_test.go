@@ -70,6 +70,16 @@ func parts() map[string]string {
 		"a record":          "config: {apiServer: {audit: {log: stdout, policy: {apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [{level: None, users: ['system:kube-controller-manager'], verbs: [get]}, {level: Request, omitManagedFields: false}]}}}}",
 		"rules for pods":    "config: {pods: {deny: [{name: registry, expression: \"!images.all(i, i.startsWith('registry.example/'))\", message: only ours}], force: {nodeSelector: {pool: tenants, spot: ''}, runtimeClass: gvisor, tolerations: [{key: tenants, operator: Exists, effect: NoExecute, tolerationSeconds: 0}, {operator: Exists}]}}}",
 		"no rules for pods": "config: {pods: {deny: [], force: {nodeSelector: {}, tolerations: [], priorityClass: ''}}, metrics: {scrapeSecret: false}}",
+		"a load balancer":   "config: {apiServer: {exposure: {type: LoadBalancer, host: null, port: 6443, loadBalancerClass: example.com/internal, sourceRanges: [192.0.2.0/24], annotations: {a.example/b: 'true'}, nodePort: null, ingressClassName: null, parentRefs: null, routeVersion: null}}}",
+		"ports of nodes":    "config: {apiServer: {exposure: {type: NodePort, host: node.example, port: 30443, nodePort: 30443, loadBalancerClass: null, sourceRanges: null, ingressClassName: null, parentRefs: null, routeVersion: null}}}",
+		"an Ingress":        "config: {apiServer: {exposure: {type: Ingress, host: team-a.example, port: null, ingressClassName: nginx, annotations: {haproxy.org/ssl-passthrough: 'false', x.example/y: z}, loadBalancerClass: null, sourceRanges: null, nodePort: null, parentRefs: null, routeVersion: null}}}",
+		"a Gateway":         "config: {apiServer: {exposure: {type: Gateway, host: team-a.example, port: null, parentRefs: [{name: edge, namespace: gateways, sectionName: tls}, {name: inner}], routeVersion: v1alpha3, loadBalancerClass: null, sourceRanges: null, nodePort: null, ingressClassName: null}}}",
+		"kubeconfigs": `config:
+  kubeconfigs:
+  - {secret: {namespace: argocd, name: team-a}, format: argocd, inCluster: true, clusterName: ''}
+  - {secret: {name: here}, user: jane, groups: [dev], clusterRole: view, namespaces: []}
+  - {secret: {namespace: flux-system, name: x}, format: flux, serviceAccount: {name: flux}, clusterRole: cluster-admin}
+  - {secret: {namespace: argocd, name: another}, user: joe, role: deployer, namespaces: [web]}`,
 		"another address":   "config: {apiServer: {sans: [team-a.example.org, 192.0.2.7], serverURL: 'https://team-a.example.org:6443'}}",
 		"a text to be torn": "config: {apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: [{issuer: {url: https://issuer.example, audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: 'oidc:'}}, claimValidationRules: [{expression: 'claims.exp - claims.nbf <= 86400 && claims.hd == \"a domain of many letters that makes a long line\"', message: \"no more than\\na day\"}]}]}}}",
 	}
@@ -131,9 +141,9 @@ func refusals() map[string]struct{ values, helm, nestling string } {
 		"an unknown field":           {"storage: {sise: 5Gi}", `'/storage': additional properties 'sise' not allowed`, `storage.sise: unknown field`},
 		"an unknown setting":         {"config: {sync: {podz: all}}", `'/config/sync': additional properties 'podz' not allowed`, `config.sync.podz: unknown field`},
 		"a text for true or false":   {"ephemeral: sometimes", `'/ephemeral': got string, want boolean`, `ephemeral: want true or false, found string`},
-		"a text for a number":        {"config: {sync: {workers: many}}", `'/config/sync/workers': got string, want integer`, `config.sync.workers: want an integer, found string`},
+		"a text for a number":        {"config: {sync: {workers: many}}", `'/config/sync/workers': got string, want null or integer`, `config.sync.workers: want an integer, found string`},
 		"a size that is none":        {"storage: {size: big}", `'/storage/size'`, `storage.size: "big" is not a quantity such as 5Gi`},
-		"a word that is none":        {"config: {nodes: {mirror: some}}", `'/config/nodes/mirror': value must be one of 'auto', 'all', 'used'`, `nodes.mirror: "some" is not one of auto, all, used`},
+		"a word that is none":        {"config: {nodes: {mirror: some}}", `'/config/nodes/mirror': value must be one of 'auto', 'all', 'used', <nil>`, `nodes.mirror: "some" is not one of auto, all, used`},
 		"a kind that must be synced": {"config: {sync: {disabled: [pods]}}", `'/config/sync/disabled/0'`, `sync.disabled[0]: "pods" is not one of`},
 		"a budget of two":            {"podDisruptionBudget: {enabled: true, maxUnavailable: 2}", `'/podDisruptionBudget/maxUnavailable': value must be one of 0, 1`, `podDisruptionBudget.maxUnavailable: 2 is neither 0 nor 1`},
 		"a type that is not there":   {"limitRange: {limits: [{type: Node}]}", `'/limitRange/limits/0/type'`, `limitRange.limits[0].type: "Node" is not one of`},
@@ -215,7 +225,7 @@ func objectsOf(t *testing.T, stream []byte) map[string]string {
 		}
 		var head struct {
 			APIVersion, Kind string
-			Metadata         struct{ Name string }
+			Metadata         struct{ Namespace, Name string }
 		}
 		require.NoError(t, yaml.Unmarshal([]byte(document), &head))
 		if group, err := schema.ParseGroupVersion(head.APIVersion); err == nil && scheme.Scheme.Recognizes(group.WithKind(head.Kind)) {
@@ -224,8 +234,8 @@ func objectsOf(t *testing.T, stream []byte) map[string]string {
 			content, err = deploy.Content(typed.(deploy.Object))
 			require.NoError(t, err)
 		}
-		key := head.Kind + "/" + head.Metadata.Name
-		require.NotContains(t, out, key)
+		key := strings.Join([]string{head.Kind, head.Metadata.Namespace, head.Metadata.Name}, "/")
+		require.Empty(t, out[key], key)
 		normal, err := yaml.Marshal(content)
 		require.NoError(t, err)
 		out[key] = string(normal)

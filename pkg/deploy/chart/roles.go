@@ -1,11 +1,14 @@
 package chart
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/deploy"
@@ -61,7 +64,41 @@ func roleTemplates() (string, error) {
 {{- end -}}
 `, role.name, body)
 	}
-	return out, nil
+	more, err := kubeconfigsTemplate()
+	return out + more, err
+}
+
+// kubeconfigsTemplate defines nestling.kubeconfigs.rules, of the Role in another namespace: its argument is the root, and
+// the names of the Secrets there.
+func kubeconfigsTemplate() (string, error) {
+	const elsewhere, secret = "elsewhere", "secret"
+	o := deploy.Default()
+	o.Tenant, o.Namespace = "tenant", "namespace"
+	o.Config.Kubeconfigs = []config.Kubeconfig{{Secret: config.ObjectRef{Namespace: elsewhere, Name: secret}}}
+	objects, err := deploy.Objects(o)
+	if err != nil {
+		return "", err
+	}
+	for _, object := range objects {
+		role, ok := object.(*rbacv1.Role)
+		if !ok || role.Namespace != elsewhere {
+			continue
+		}
+		out := "\n{{- define \"nestling.kubeconfigs.rules\" -}}\n{{- $names := index . 1 -}}\n{{- $root := index . 0 -}}\n{{- $rules := list -}}\n"
+		for _, rule := range role.Rules {
+			names := list(rule.ResourceNames)
+			switch rule.ResourceNames[0] {
+			case secret:
+				names = "$names"
+			case role.Name:
+				names = `(list (include "nestling.clusterRole" $root))`
+			}
+			out += fmt.Sprintf("{{- $rules = append $rules (dict %q %s %q %s %q %s %q %s) -}}\n", "apiGroups", list(rule.APIGroups),
+				"resources", list(rule.Resources), "resourceNames", names, "verbs", list(rule.Verbs))
+		}
+		return out + "{{- toYaml $rules -}}\n{{- end -}}\n", nil
+	}
+	return "", errors.New("there is no Role for kubeconfigs in other namespaces")
 }
 
 // roleTemplate finds, for each resource, the conditions that bring or take it, by trying each alone. The test of the

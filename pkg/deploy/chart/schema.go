@@ -23,6 +23,9 @@ func words() map[reflect.Type][]string {
 		reflect.TypeFor[config.Unavailable](): texts(config.UnavailableDrop, config.UnavailableReject),
 		reflect.TypeFor[config.DataPolicy]():  texts(config.DataDelete, config.DataRetain),
 		reflect.TypeFor[config.Mirror]():      texts(config.MirrorAuto, config.MirrorAll, config.MirrorUsed),
+		reflect.TypeFor[config.ExposureType](): texts(
+			config.ExposeClusterIP, config.ExposeLoadBalancer, config.ExposeNodePort, config.ExposeIngress, config.ExposeGateway),
+		reflect.TypeFor[config.KubeconfigFormat](): texts(config.FormatKubeconfig, config.FormatArgoCD, config.FormatFlux),
 		reflect.TypeFor[metav1.LabelSelectorOperator](): texts(
 			metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist),
 		reflect.TypeFor[corev1.TolerationOperator](): texts(corev1.TolerationOpExists, corev1.TolerationOpEqual),
@@ -128,6 +131,10 @@ func (d docs) structSchema(t reflect.Type, path string) (map[string]any, error) 
 			property["description"] = strings.Join(doc, " ")
 		}
 		properties[field.name] = property
+		// Helm leaves a null in place where the chart has no default that it would take away.
+		if field.omit && strings.HasPrefix(path, ".config") {
+			nullable(property)
+		}
 		if !field.omit {
 			required = append(required, field.name)
 		}
@@ -138,6 +145,19 @@ func (d docs) structSchema(t reflect.Type, path string) (map[string]any, error) 
 		out["required"] = required
 	}
 	return out, nil
+}
+
+func nullable(property map[string]any) {
+	if t, ok := property["type"].(string); ok {
+		property["type"] = []string{t, "null"}
+	}
+	if words, ok := property["enum"].([]string); ok {
+		all := make([]any, 0, len(words)+1)
+		for _, word := range words {
+			all = append(all, word)
+		}
+		property["enum"] = append(all, nil)
+	}
 }
 
 func texts[T ~string](all ...T) []string {

@@ -51,3 +51,11 @@
 {{- $resources = append $resources (dict "group" "apiextensions.k8s.io" "resource" "customresourcedefinitions" "verbs" (list "get") "names" (list "volumesnapshots.snapshot.storage.k8s.io" "volumesnapshotcontents.snapshot.storage.k8s.io" "volumesnapshotclasses.snapshot.storage.k8s.io")) -}}
 {{- include "nestling.policyRules" $resources -}}
 {{- end -}}
+
+{{- define "nestling.kubeconfigs.rules" -}}
+{{- $names := index . 1 -}}
+{{- $root := index . 0 -}}
+{{- $rules := list -}}
+{{- $rules = append $rules (dict "apiGroups" (list "") "resources" (list "secrets") "resourceNames" $names "verbs" (list "get" "patch" "delete")) -}}
+{{- toYaml $rules -}}
+{{- end -}}

@@ -13,6 +13,20 @@ apiServer:
   encryption:
     file: unlessEmpty
     secret: unlessEmpty
+  exposure:
+    annotations: unlessEmpty
+    host: unlessEmpty
+    ingressClassName: unlessEmpty
+    loadBalancerClass: unlessEmpty
+    nodePort: unlessEmpty
+    parentRefs:
+    - name: unlessEmpty
+      namespace: unlessEmpty
+      sectionName: unlessEmpty
+    port: unlessEmpty
+    routeVersion: unlessEmpty
+    sourceRanges: unlessEmpty
+    type: unlessEmpty
   port: unlessEmpty
   sans: unlessEmpty
   serverURL: unlessEmpty
@@ -32,6 +46,19 @@ host:
   namespace: unlessEmpty
   service: unlessEmpty
   serviceCIDR: unlessEmpty
+kubeconfigs:
+- clusterName: unlessEmpty
+  clusterRole: unlessEmpty
+  format: unlessEmpty
+  groups: unlessEmpty
+  inCluster: unlessEmpty
+  namespaces: unlessEmpty
+  role: unlessEmpty
+  secret:
+    name: unlessEmpty
+    namespace: unlessEmpty
+  serviceAccount: unlessNull
+  user: unlessEmpty
 log:
   verbosity: unlessEmpty
 metrics:
