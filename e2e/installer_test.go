@@ -17,9 +17,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
 
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/stories"
+	"nestling.dev/nestling/pkg/config"
 )
 
 const (
@@ -46,9 +48,11 @@ type setup struct {
 	words    string
 	flags    []string
 	volume   bool
-	rotateAt float64
+	rotateAt float64 // 0 is the default
 	// identities lets pods run as host ServiceAccounts of their own.
-	identities bool // 0 is the default
+	identities bool
+	// operator is what else the platform's team wants of the tenant.
+	operator config.Config
 }
 
 func persistent() setup {
@@ -59,9 +63,10 @@ func ephemeral(rotateAt float64) setup {
 	return setup{words: "ephemeral", flags: []string{"--ephemeral"}, rotateAt: rotateAt}
 }
 
-// namespaced has no ClusterRole, and pods with identities of their own.
+// namespaced has no ClusterRole, pods with identities of their own, and settings of the
+// operator's.
 func namespaced() setup {
-	return setup{words: "ephemeral, without ClusterRole", flags: []string{"--ephemeral", "--namespaced"}, identities: true}
+	return setup{words: "ephemeral, without ClusterRole", flags: []string{"--ephemeral", "--namespaced"}, identities: true, operator: stories.OperatorSettings()}
 }
 
 // install applies the manifests, and reports how long it took from then until
@@ -80,6 +85,13 @@ func (i *installer) install(ctx context.Context, name string, how setup) (*stori
 	}
 	if how.identities {
 		settings += "sync: {serviceAccounts: true}\n"
+	}
+	if len(how.operator.InitialObjects) > 0 {
+		operator, err := yaml.Marshal(map[string]any{"pods": how.operator.Pods, "initialObjects": how.operator.InitialObjects})
+		if err != nil {
+			return nil, err
+		}
+		settings += string(operator)
 	}
 	if i.corp != "" {
 		settings += fmt.Sprintf("dns: {stubDomains: {corp.example: ['%s']}}\n", i.corp)

@@ -46,7 +46,10 @@ func TestSandbox(t *testing.T) {
 			if tenant == tenantB {
 				file.Sync.ServiceAccountTokens.RotateAt = rotateAt
 			}
-			file.Sync.ServiceAccounts = tenant == tenantD
+			if tenant == tenantD {
+				operator := stories.OperatorSettings()
+				file.Sync.ServiceAccounts, file.Pods, file.InitialObjects = true, operator.Pods, operator.InitialObjects
+			}
 		},
 		Install: func(tenant string, options *deploy.Options) { options.Namespaced = tenant == tenantD },
 		Observe: func(step string, took time.Duration) { t.Logf("%s: %s", step, took.Round(time.Millisecond)) },

@@ -25,8 +25,9 @@ type World struct {
 	// Rotating is B: it renews its pods' ServiceAccount tokens after a small part of
 	// their life.
 	Rotating *Tenant
-	// Namespaced has no rights outside the host namespace, and its pods run as host
-	// ServiceAccounts of their own; nil where there is none such.
+	// Namespaced has no rights outside the host namespace, its pods run as host
+	// ServiceAccounts of their own, and its operator has a say in it (OperatorSettings); nil
+	// where there is none such.
 	Namespaced *Tenant
 
 	// Real says that containers really run. Simulated pods only change their status.
@@ -95,7 +96,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), observation(), explanations(), operatorStories(), applications(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), operatorRules(), observation(), explanations(), operatorStories(), applications(), removal(), crash()} {
 		all = append(all, part...)
 	}
 	return all

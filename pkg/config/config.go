@@ -33,11 +33,15 @@ type Config struct {
 	Etcd      Etcd      `json:"etcd,omitzero"`
 	Sync      Sync      `json:"sync,omitzero"`
 	Pods      Pods      `json:"pods,omitzero"`
-	Nodes     Nodes     `json:"nodes,omitzero"`
-	DNS       DNS       `json:"dns,omitzero"`
-	Runtime   Runtime   `json:"runtime,omitzero"`
-	Log       Log       `json:"log,omitzero"`
-	Metrics   Metrics   `json:"metrics,omitzero"`
+	// InitialObjects are put into the tenant and kept there, whatever becomes of them. They lie in the ConfigMap of the
+	// configuration, so no Secret should be among them.
+	InitialObjects []Document `json:"initialObjects,omitempty"`
+
+	Nodes   Nodes   `json:"nodes,omitzero"`
+	DNS     DNS     `json:"dns,omitzero"`
+	Runtime Runtime `json:"runtime,omitzero"`
+	Log     Log     `json:"log,omitzero"`
+	Metrics Metrics `json:"metrics,omitzero"`
 
 	// Kubeconfigs are Secrets on the host beside the administrator's TENANT-kubeconfig.
 	Kubeconfigs []Kubeconfig `json:"kubeconfigs,omitempty"`

@@ -1,15 +1,19 @@
 package config
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	yamldocs "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
 
@@ -124,4 +128,38 @@ func (l *listFile[T]) Set(path string) error {
 	}
 	*l.to, l.path = read, path
 	return nil
+}
+
+// documentsFile is the flag of a list of documents: the path of a YAML file that holds them one after the other.
+type documentsFile struct {
+	to   *[]Document
+	path string
+}
+
+func (d *documentsFile) String() string { return d.path }
+func (*documentsFile) Type() string     { return "file" }
+
+func (d *documentsFile) Set(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var read []Document
+	for reader := yamldocs.NewYAMLReader(bufio.NewReader(bytes.NewReader(data))); ; {
+		text, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			*d.to, d.path = read, path
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var document Document
+		if err := yaml.UnmarshalStrict(text, &document); err != nil {
+			return fmt.Errorf("document %d is no YAML mapping: %w", len(read)+1, err)
+		}
+		if len(document) > 0 { // no comment between two others
+			read = append(read, document)
+		}
+	}
 }

@@ -141,6 +141,9 @@ func fields(c *Config) []Field {
 		{Path: "pods.force.priorityClass", Flag: "pods-force-priority-class", value: text(&c.Pods.Force.PriorityClass),
 			Usage: "PriorityClass of the host that all pods have there"},
 
+		{Path: "initialObjects", Flag: "initial-objects", value: &documentsFile{to: &c.InitialObjects},
+			Usage: "YAML file of objects, of any kinds, that are put into the tenant and kept there"},
+
 		{Path: "nodes.mirror", Flag: "nodes-mirror", value: text(&c.Nodes.Mirror),
 			Usage: "which host nodes the tenant sees: all, used (those that run its pods), or auto (all where permitted)"},
 		{Path: "dns.bindAddress", Flag: "dns-bind-address", value: text(&c.DNS.BindAddress),

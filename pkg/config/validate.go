@@ -92,6 +92,7 @@ func (c *Config) validate() []Problem {
 	check("sync.deleteBreaker.share", share(c.Sync.DeleteBreaker.Share, 1))
 	check("sync.workers", within(c.Sync.Workers, 1, 256))
 	problems = append(problems, c.podProblems()...)
+	problems = append(problems, c.initialObjectProblems()...)
 	check("nodes.mirror", oneOf(c.Nodes.Mirror, MirrorAuto, MirrorAll, MirrorUsed))
 	check("dns.bindAddress", ip(c.DNS.BindAddress))
 	check("dns.port", port(c.DNS.Port, c.APIServer.Port))

@@ -124,7 +124,7 @@ func Run(ctx context.Context, completed config.Completed) error {
 		lifecycle.New("syncer", s.runSyncer),
 		lifecycle.New("dns", s.runDNS),
 	}
-	return lifecycle.Run(ctx, components, lifecycle.Options{
+	return lifecycle.Run(ctx, append(components, s.initialObjects()...), lifecycle.Options{
 		StopTimeout: stopTimeout,
 		Observe: func(name string, phase lifecycle.Phase, took time.Duration) {
 			if phase == lifecycle.Ready {
