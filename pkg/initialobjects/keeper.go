@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+
+	"nestling.dev/nestling/pkg/metrics/families"
 )
 
 const (
@@ -92,10 +94,7 @@ func New(options Options) (*Keeper, error) {
 		options: options, client: client,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(known)),
 		queue:  workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[int](retryMin, retryMax)),
-		metric: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "nestling_initial_objects",
-			Help: "How many of the operator's initial objects the tenant has as they should be (kept), and how many its API does not take (failed).",
-		}, []string{"state"}),
+		metric: families.NewGauge(families.InitialObjects),
 	}
 	k.watches = newWatches(client, k.changed)
 	for _, object := range inOrder(options.Objects) {

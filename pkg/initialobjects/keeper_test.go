@@ -169,7 +169,7 @@ func TestObjectsAreThereAndKept(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"level": "high", "own": "value"}, now.Data)
 	require.NoError(t, testutil.GatherAndCompare(w.metrics, strings.NewReader(`
-# HELP nestling_initial_objects How many of the operator's initial objects the tenant has as they should be (kept), and how many its API does not take (failed).
+# HELP nestling_initial_objects The operator's initial objects that the tenant has as they should be (kept), and those that its API does not take (failed).
 # TYPE nestling_initial_objects gauge
 nestling_initial_objects{state="failed"} 0
 nestling_initial_objects{state="kept"} 4

@@ -29,6 +29,8 @@ const (
 	EtcdInUse         = "nestling_etcd_in_use_bytes"
 	EtcdQuota         = "nestling_etcd_quota_bytes"
 	TenantExpiry      = "nestling_tenant_expiry_timestamp_seconds"
+
+	InitialObjects = "nestling_initial_objects"
 )
 
 // Values of labels.
@@ -102,5 +104,8 @@ func All() []Family {
 		{Name: TenantExpiry, Type: Gauge, Unit: timestamp,
 			When: "the tenant has a time to live",
 			Help: "When the tenant removes itself."},
+
+		{Name: InitialObjects, Type: Gauge, Labels: []string{"state"}, When: "the tenant has any",
+			Help: "The operator's initial objects that the tenant has as they should be (kept), and those that its API does not take (failed)."},
 	}
 }
