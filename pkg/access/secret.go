@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/client-go/kubernetes"
 
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/deploy"
@@ -156,34 +157,47 @@ func (k *Keeper) tidy(ctx context.Context) error {
 		if wanted || secret.Annotations[deploy.KubeconfigOfAnnotation] != k.of || !owned(&secret, k.opts.Owner) {
 			continue
 		}
-		if err := k.remove(ctx, &secret); err != nil {
+		if err := remove(ctx, k.opts.Host, &secret); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Withdraw removes the Secrets in other namespaces, which do not go with the tenant's anchor: for a tenant that ends
-// by itself. Nothing may keep them meanwhile.
-func (k *Keeper) Withdraw(ctx context.Context) error {
+// Withdraw removes what is in other namespaces, which does not go with the tenant's anchor: for a tenant that ends by
+// itself. Where there is no right to that, it was not installed so that it could.
+func Withdraw(ctx context.Context, host kubernetes.Interface, names deploy.Names, kubeconfigs []config.Kubeconfig) error {
 	var errs []error
-	for _, entry := range k.opts.Kubeconfigs {
-		if entry.Secret.Namespace == k.opts.Names.Namespace {
+	namespaces := map[string]bool{}
+	for _, entry := range kubeconfigs {
+		if entry.Secret.Namespace == names.Namespace {
 			continue
 		}
-		secret, err := k.opts.Host.CoreV1().Secrets(entry.Secret.Namespace).Get(ctx, entry.Secret.Name, metav1.GetOptions{})
-		if err == nil && secret.Annotations[deploy.KubeconfigOfAnnotation] == k.of {
-			err = k.remove(ctx, secret)
+		namespaces[entry.Secret.Namespace] = true
+		secret, err := host.CoreV1().Secrets(entry.Secret.Namespace).Get(ctx, entry.Secret.Name, metav1.GetOptions{})
+		if err == nil && secret.Annotations[deploy.KubeconfigOfAnnotation] == names.KubeconfigOf() {
+			err = remove(ctx, host, secret)
 		}
-		if !apierrors.IsNotFound(err) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
+	if err := withdrawn(errs); err != nil {
+		return err
+	}
+	errs = nil
+	for namespace := range namespaces { // the last: then there is no right to anything there
+		errs = append(errs, host.RbacV1().RoleBindings(namespace).Delete(ctx, names.Kubeconfigs(), metav1.DeleteOptions{}))
+	}
+	return withdrawn(errs)
+}
+
+// withdrawn forgets what another try would not change.
+func withdrawn(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) })
 	return utilerrors.NewAggregate(errs)
 }
 
-func (k *Keeper) remove(ctx context.Context, secret *corev1.Secret) error {
-	err := k.opts.Host.CoreV1().Secrets(secret.Namespace).Delete(ctx, secret.Name, metav1.DeleteOptions{
+func remove(ctx context.Context, host kubernetes.Interface, secret *corev1.Secret) error {
+	err := host.CoreV1().Secrets(secret.Namespace).Delete(ctx, secret.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion},
 	})
 	if err != nil && !apierrors.IsNotFound(err) {

@@ -51,10 +51,13 @@ func kubeconfigs(o Options) []Object {
 	return objects
 }
 
-// kubeconfigRole lets the process delete them because it may end its tenant by itself.
+// kubeconfigRole lets the process remove all that, because it may end its tenant by itself.
 func kubeconfigRole(meta metav1.ObjectMeta, secrets []string) *rbacv1.Role {
 	return &rbacv1.Role{
 		TypeMeta: kind(rbacv1.SchemeGroupVersion.String(), "Role"), ObjectMeta: meta,
-		Rules: rulesOf([]HostResource{{"", "secrets", verbs("get patch delete"), secrets}}),
+		Rules: rulesOf([]HostResource{
+			{"", "secrets", verbs("get patch delete"), secrets},
+			{rbacv1.GroupName, "rolebindings", verbs("delete"), []string{meta.Name}}, // which `nestling create` made the owner of this
+		}),
 	}
 }

@@ -19,9 +19,11 @@ import (
 // It returns the StatefulSet.
 func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Object, before found) (*appsv1.StatefulSet, error) {
 	var anchor, role, binding, set deploy.Object
-	var rest []deploy.Object
+	var rest, others []deploy.Object
 	for _, object := range objects {
 		switch kind := kindOf(object); {
+		case elsewhere(n, object):
+			others = append(others, object)
 		case kind.name == "ConfigMap" && object.GetName() == n.Anchor():
 			anchor = object
 		case kind.name == "StatefulSet":
@@ -42,7 +44,10 @@ func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Obje
 		return nil, err
 	}
 	owner := ownerReference("v1", "ConfigMap", made)
-	tasks := []func() error{func() error { return f.applyClusterWide(ctx, role, binding, before) }}
+	tasks := []func() error{
+		func() error { return f.applyClusterWide(ctx, role, binding, before) },
+		func() error { return f.applyElsewhere(ctx, others) },
+	}
 	for _, object := range rest {
 		tasks = append(tasks, func() error { _, err := f.applyOne(ctx, object, owner); return err })
 	}
@@ -66,7 +71,7 @@ func (f *Fleet) applyClusterWide(ctx context.Context, role, binding deploy.Objec
 		return nil
 	}
 	const apiVersion, kind = "rbac.authorization.k8s.io/v1", "ClusterRoleBinding"
-	if bound, ok := before.items[index(kind, binding.GetName())]; ok {
+	if bound, ok := before.items[index(kind, "", binding.GetName())]; ok {
 		live := &unstructured.Unstructured{}
 		live.SetName(bound.Name)
 		live.SetUID(bound.UID)

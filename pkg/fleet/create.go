@@ -81,7 +81,7 @@ func (f *Fleet) Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, existed := before.items[index("StatefulSet", n.Tenant)]
+	_, existed := before.items[index("StatefulSet", n.Namespace, n.Tenant)]
 	created := &Created{Name: n.Tenant, Namespace: n.Namespace, Existed: existed, ExpiresAt: o.Deploy.Lifetime.ExpiresAt, IdleTTL: o.IdleTTL}
 	if existed {
 		if err := f.sameStorage(ctx, n, o.Deploy.Ephemeral); err != nil {

@@ -65,6 +65,9 @@ func (f *Fleet) Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 		return nil, err
 	}
 	goes := slices.DeleteFunc(slices.Clone(own), func(one item) bool { return one.Resource == claims && !claimsGo })
+	if err := f.removeElsewhere(ctx, n); err != nil {
+		return nil, err
+	}
 	if err := f.remove(ctx, n, goes); err != nil {
 		return nil, err
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/simhost"
 )
@@ -28,7 +30,7 @@ type simulated struct {
 func TestFleet(t *testing.T) {
 	host, err := simhost.Start(t.Context(), simhost.Options{
 		Dir: filepath.Join(t.TempDir(), "h"), Nodes: 1,
-		Namespaces: []string{"whole", "again", "taken", "manifests", "leftover", "gone", "volumes"},
+		Namespaces: []string{"whole", "again", "taken", "manifests", "leftover", "gone", "volumes", "readers", "others"},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Stop()) })
@@ -42,6 +44,7 @@ func TestFleet(t *testing.T) {
 		"a tenant that was installed by its manifests is removed whole": manifests,
 		"a namespace that is not there, and one that is going":          namespaces,
 		"volumes that are kept lose their owners":                       volumes,
+		"kubeconfigs in other namespaces come and go with the tenant":   readers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,14 +104,14 @@ func whole(t *testing.T, s *simulated) {
 	live, err := s.survey(ctx, objects)
 	require.NoError(t, err)
 	require.Len(t, live.items, len(objects))
-	anchor := live.items[index("ConfigMap", n.Anchor())]
+	anchor := live.items[index("ConfigMap", n.Namespace, n.Anchor())]
 	require.Equal(t, created.ExpiresAt.UTC().Format(time.RFC3339), anchor.Annotations[deploy.ExpiresAtAnnotation])
 	for name, one := range live.items {
 		switch {
 		case one.UID == anchor.UID, one.kind.name == "ClusterRoleBinding":
 			require.Empty(t, one.OwnerReferences, name)
 		case one.kind.name == "ClusterRole":
-			require.Equal(t, live.items[index("ClusterRoleBinding", one.Name)].UID, one.OwnerReferences[0].UID)
+			require.Equal(t, live.items[index("ClusterRoleBinding", "", one.Name)].UID, one.OwnerReferences[0].UID)
 		default:
 			require.Len(t, one.OwnerReferences, 1, name)
 			require.Equal(t, anchor.UID, one.OwnerReferences[0].UID, name)
@@ -124,6 +127,52 @@ func whole(t *testing.T, s *simulated) {
 	require.ErrorAs(t, err, &absent)
 	require.EqualError(t, err, `tenant "a" not found in namespace "whole"`)
 }
+
+func readers(t *testing.T, s *simulated) {
+	ctx, n := t.Context(), names("r", "readers")
+	o := options("r", "readers")
+	o.NoWait = true
+	for _, name := range []string{"r", "theirs"} {
+		o.Deploy.Config.Kubeconfigs = append(o.Deploy.Config.Kubeconfigs, config.Kubeconfig{Secret: config.ObjectRef{Namespace: "others", Name: name}})
+	}
+	secrets := s.host.CoreV1().Secrets("others")
+	theirs, err := secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Name: "theirs", Labels: map[string]string{deploy.ControlPlaneLabel: "r"},
+		Annotations: map[string]string{deploy.KubeconfigOfAnnotation: "elsewhere/r"}, // of a tenant of the same name
+	}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = s.Create(ctx, o)
+	var taken *TakenError
+	require.ErrorAs(t, err, &taken)
+	require.Equal(t, "others", taken.Namespace)
+	_, err = secrets.Get(ctx, "r", metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err), "nothing was changed")
+
+	o.Deploy.Config.Kubeconfigs = o.Deploy.Config.Kubeconfigs[:1]
+	_, err = s.Create(ctx, o)
+	require.NoError(t, err)
+	secret, err := secrets.Get(ctx, "r", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Empty(t, secret.OwnerReferences, "an owner in another namespace would be the end of it")
+	role, err := s.host.RbacV1().Roles("others").Get(ctx, n.Kubeconfigs(), metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "RoleBinding", role.OwnerReferences[0].Kind)
+
+	_, err = s.Delete(ctx, DeleteOptions{Tenant: "r", Namespace: "readers", Timeout: patience})
+	require.NoError(t, err)
+	for what, err := range map[string]error{
+		"Secret":      second(secrets.Get(ctx, "r", metav1.GetOptions{})),
+		"Role":        second(s.host.RbacV1().Roles("others").Get(ctx, n.Kubeconfigs(), metav1.GetOptions{})),
+		"RoleBinding": second(s.host.RbacV1().RoleBindings("others").Get(ctx, n.Kubeconfigs(), metav1.GetOptions{})),
+	} {
+		require.True(t, apierrors.IsNotFound(err), "%s: %v", what, err)
+	}
+	still, err := secrets.Get(ctx, "theirs", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, theirs.UID, still.UID)
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func again(t *testing.T, s *simulated) {
 	ctx, n := t.Context(), names("b", "again")

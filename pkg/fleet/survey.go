@@ -41,11 +41,11 @@ func (e *HelmError) Error() string {
 
 // found is what the host has under the names of a tenant's objects.
 type found struct {
-	items map[string]item // by kind and name
+	items map[string]item // by kind, namespace and name
 }
 
 // index is how found names an object.
-func index(kind, name string) string { return kind + "/" + name }
+func index(kind, namespace, name string) string { return kind + "/" + namespace + "/" + name }
 
 // survey looks at every object that would be applied.
 func (f *Fleet) survey(ctx context.Context, objects []deploy.Object) (found, error) {
@@ -61,7 +61,7 @@ func (f *Fleet) survey(ctx context.Context, objects []deploy.Object) (found, err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out.items[index(k.name, live.Name)] = item{k, live.ObjectMeta}
+			out.items[index(k.name, live.Namespace, live.Name)] = item{k, live.ObjectMeta}
 			return nil
 		})
 	}
@@ -78,11 +78,12 @@ func kindOf(object deploy.Object) kind {
 // claim decides whether what was found is the tenant's: nobody else's, and not Helm's.
 func (s found) claim(n deploy.Names, objects []deploy.Object) error {
 	for _, object := range objects {
-		live, ok := s.items[index(kindOf(object).name, object.GetName())]
+		live, ok := s.items[index(kindOf(object).name, object.GetNamespace(), object.GetName())]
 		if !ok {
 			continue
 		}
-		if live.Labels[deploy.ControlPlaneLabel] != n.Tenant {
+		of, marked := live.Annotations[deploy.KubeconfigOfAnnotation]
+		if live.Labels[deploy.ControlPlaneLabel] != n.Tenant || marked && of != n.KubeconfigOf() {
 			return &TakenError{Object: live.String(), Tenant: n.Tenant, Namespace: live.Namespace}
 		}
 		if release := live.Annotations["meta.helm.sh/release-name"]; release != "" && live.DeletionTimestamp == nil {
@@ -113,7 +114,7 @@ func (s found) remains(n deploy.Names, more []item) []item {
 
 // liveAnchor is the UID of the anchor, if it is there to stay.
 func (s found) liveAnchor(n deploy.Names) types.UID {
-	anchor, ok := s.items[index("ConfigMap", n.Anchor())]
+	anchor, ok := s.items[index("ConfigMap", n.Namespace, n.Anchor())]
 	if !ok || anchor.DeletionTimestamp != nil || anchor.Annotations[deploy.ExpiredAnnotation] != "" {
 		return ""
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"nestling.dev/nestling/pkg/access"
 	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/hostclient"
 )
@@ -80,6 +81,8 @@ type lifetime struct {
 	hostNow func(ctx context.Context) (time.Time, error)
 	// tell takes when the tenant ends, if nothing changes; the zero time: never. Nil: nobody does.
 	tell func(time.Time)
+	// withdraw removes what the tenant has in other namespaces.
+	withdraw func(ctx context.Context) error
 
 	told string // what was logged last, to log it once
 }
@@ -87,9 +90,10 @@ type lifetime struct {
 func (s *server) runLifetime(ctx context.Context, ready func()) error {
 	l := &lifetime{
 		host: s.host, names: s.names, service: s.config.Host.Service, anchor: s.owner.UID, clock: clock.RealClock{},
-		used:    s.activity.Last,
-		hostNow: func(ctx context.Context) (time.Time, error) { return hostclient.Now(ctx, s.hostConfig) },
-		tell:    s.metrics.TenantExpires,
+		used:     s.activity.Last,
+		hostNow:  func(ctx context.Context) (time.Time, error) { return hostclient.Now(ctx, s.hostConfig) },
+		tell:     s.metrics.TenantExpires,
+		withdraw: func(ctx context.Context) error { return access.Withdraw(ctx, s.host, s.names, s.config.Kubeconfigs) },
 	}
 	ready()
 	l.run(ctx)
@@ -229,6 +233,10 @@ func owns(object metav1.Object, anchor types.UID) bool {
 // finish deletes what the anchor cannot own, and then the anchor.
 func (l *lifetime) finish(ctx context.Context) time.Duration {
 	logger := klog.FromContext(ctx)
+	if err := l.withdraw(ctx); err != nil {
+		logger.Error(err, "The kubeconfigs in other namespaces are not removed yet; trying again")
+		return removalInterval
+	}
 	// Its ClusterRole goes with it. Who was installed without has no right to look, and need not.
 	binding := l.names.ClusterRole()
 	err := l.host.RbacV1().ClusterRoleBindings().Delete(ctx, binding, metav1.DeleteOptions{})

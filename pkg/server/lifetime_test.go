@@ -79,6 +79,7 @@ func newMortal() *mortal {
 			}
 			return m.hostTime, nil
 		},
+		withdraw: func(context.Context) error { return nil },
 	}
 	return m
 }
