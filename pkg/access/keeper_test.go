@@ -258,7 +258,7 @@ func TestOthersKubeconfigs(t *testing.T) {
 		require.True(c, err == nil || apierrors.IsForbidden(err), "%v", err)
 	}
 	w.later(t, 10*time.Second, func(c *assert.CollectT) { may(c, argo(c), "kube-system", true) }) // which comes a moment after the server
-	may(t, jane(t), "apps", false)
+	w.later(t, 10*time.Second, func(c *assert.CollectT) { may(c, jane(c), "apps", false) })
 	w.namespace(t, "apps")
 	w.later(t, 10*time.Second, func(c *assert.CollectT) { may(c, jane(c), "apps", true) })
 	may(t, jane(t), "kube-system", false)

@@ -23,6 +23,7 @@ type deployFlags struct {
 	given       deploy.Options
 	storageSize string
 	fsGroup     int64
+	exposure    func(*config.Config) error
 
 	// stdin is read for a file of the name -.
 	stdin io.Reader
@@ -41,6 +42,7 @@ func addDeployFlags(flags *pflag.FlagSet) *deployFlags {
 	flags.StringVar(&f.given.StorageClass, "storage-class", "", "storage class of the volume; empty is the host's default")
 	flags.BoolVar(&f.given.KeepVolume, "keep-volume", false, "keep the volume when the StatefulSet is deleted")
 	flags.Int64Var(&f.fsGroup, "fs-group", *defaults.FSGroup, "group that owns the volume; -1 leaves it to the platform, as OpenShift wants")
+	f.exposure = config.AddExposureFlags(flags)
 	return f
 }
 
@@ -81,6 +83,9 @@ func (f *deployFlags) options(name string) (deploy.Options, error) {
 		if err := apply(); err != nil {
 			return deploy.Options{}, &usageError{err}
 		}
+	}
+	if err := f.exposure(&options.Config); err != nil {
+		return deploy.Options{}, &usageError{err}
 	}
 	return options, nil
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,7 @@ type Flags struct {
 func AddFlags(set *pflag.FlagSet) *Flags {
 	flags := &Flags{set: set}
 	set.StringVar(&flags.file, "config", "", "configuration file (apiVersion: "+APIVersion+", kind: "+Kind+")")
-	bind(set, Default()) // the values land in a throw-away; Load sets the ones that were given on the real one
+	bind(set, fields(Default())) // the values land in a throw-away; Load sets the ones that were given on the real one
 	return flags
 }
 
@@ -39,11 +40,23 @@ func (f *Flags) Load(lookup func(string) (string, bool)) (*Config, error) {
 }
 
 // apply sets on c the flags that were given.
-func (f *Flags) apply(c *Config) error {
+func (f *Flags) apply(c *Config) error { return applyFlags(f.set, fields(c)) }
+
+// AddExposureFlags registers the flags of apiServer.exposure only. apply sets those that were given.
+func AddExposureFlags(set *pflag.FlagSet) (apply func(*Config) error) {
+	bind(set, exposureFields(Default()))
+	return func(c *Config) error { return applyFlags(set, exposureFields(c)) }
+}
+
+func exposureFields(c *Config) []Field {
+	return slices.DeleteFunc(fields(c), func(field Field) bool { return !strings.HasPrefix(field.Path, "apiServer.exposure.") })
+}
+
+func applyFlags(given *pflag.FlagSet, to []Field) error {
 	target := pflag.NewFlagSet("", pflag.ContinueOnError)
-	bind(target, c)
+	bind(target, to)
 	var failed error
-	f.set.Visit(func(given *pflag.Flag) {
+	given.Visit(func(given *pflag.Flag) {
 		if target.Lookup(given.Name) == nil {
 			return // a flag of somebody else
 		}
@@ -54,8 +67,8 @@ func (f *Flags) apply(c *Config) error {
 	return failed
 }
 
-func bind(set *pflag.FlagSet, c *Config) {
-	for _, field := range fields(c) {
+func bind(set *pflag.FlagSet, fields []Field) {
+	for _, field := range fields {
 		flag := set.VarPF(field.value, field.Flag, field.Short, field.Usage)
 		if field.value.Type() == "bool" {
 			flag.NoOptDefVal = "true"
