@@ -77,8 +77,10 @@ func TestAnExplanationForPeople(t *testing.T) {
 			{Type: "PodScheduled", Status: "False", Reason: "Unschedulable", Message: "0/3 nodes are available", Since: ago(2 * time.Minute)},
 		}},
 		Changes: []explain.FieldChange{
-			{Field: "metadata.annotations", Type: resource.Added, Hidden: true, Count: 6, Reason: "notes of what was written last"},
-			{Field: "metadata.name", Type: resource.Changed, From: "web-0", To: "team-a-shop-web-0-x", Reason: "names are made unique"},
+			{Field: "metadata.annotations", Type: resource.Added, Hidden: true, Count: 6, Reason: resource.MetaReasons()[0].Why},
+			{Field: "metadata.name", Type: resource.Changed, From: "web-0", To: "team-a-shop-web-0-x", Reason: resource.MetaReasons()[0].Why},
+			{Field: "spec.containers[web].env", Type: resource.Added, Hidden: true, Count: 14, Reason: "variables of Services"},
+			{Field: "spec.containers[web].envFrom[0].secretRef.name", Type: resource.Changed, From: "key", To: "team-a-shop-key-x", Reason: "names another object"},
 			{Field: "spec.hostname", Type: resource.Added, To: "web-0", Reason: "the host name is the pod's name here"},
 			{Field: "spec.subdomain", Type: resource.Removed, From: "db", Reason: "the host name is the pod's name here"},
 		},
@@ -92,12 +94,13 @@ Status:    Pending (came back 2m ago)
            PodScheduled is False since 2m: Unschedulable: 0/3 nodes are available
 
 Changed on the way to the host:
-  Notes of what was written last
-    metadata.annotations  6 added, not shown
-  Names are made unique
-    metadata.name  web-0 -> team-a-shop-web-0-x
+  Variables of Services
+    spec.containers[web].env  14 added, not shown
+  Names another object
+    spec.containers[web].envFrom[0].secretRef.name  key -> team-a-shop-key-x
   The host name is the pod's name here
     spec.hostname   added: web-0
     spec.subdomain  removed: db
+  Name, marks and owner, as of all objects of this cluster: 7 fields, which -o yaml shows
 `, got)
 }

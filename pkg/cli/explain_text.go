@@ -106,14 +106,24 @@ func (l *lines) status(status *explain.Status) {
 	}
 }
 
-// changes are shown reason by reason, in the order of their first fields.
+// changes are shown reason by reason, in the order of their first fields. What is changed
+// of all objects alike is counted.
 func (l *lines) changes(changes []explain.FieldChange) {
 	if len(changes) == 0 {
 		return
 	}
 	l.WriteString("\nChanged on the way to the host:\n")
+	common := map[string]bool{}
+	for _, reason := range resource.MetaReasons() {
+		common[reason.Why] = true
+	}
 	var reasons []string
+	alike := 0
 	for _, change := range changes {
+		if common[change.Reason] {
+			alike += max(change.Count, 1)
+			continue
+		}
 		if !slices.Contains(reasons, change.Reason) {
 			reasons = append(reasons, change.Reason)
 		}
@@ -131,6 +141,9 @@ func (l *lines) changes(changes []explain.FieldChange) {
 				fmt.Fprintf(l, "    %-*s  %s\n", min(width, explanationValue), change.Field, changeText(change))
 			}
 		}
+	}
+	if alike > 0 {
+		fmt.Fprintf(l, "  Name, marks and owner, as of all objects of this cluster: %d fields, which -o yaml shows\n", alike)
 	}
 }
 

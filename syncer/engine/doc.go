@@ -5,5 +5,6 @@
 //
 // The engine keeps no state of its own that a restart would lose. What it remembers
 // (which host objects it has seen, which deletions it has witnessed, what refers to
-// what) only narrows what it may do, and is rebuilt from the caches.
+// what) only narrows what it may do, and is rebuilt from the caches. The last outcomes of
+// the objects that were written last are kept for those who ask what became of one.
 package engine

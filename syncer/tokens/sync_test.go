@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -9,8 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	k8stesting "k8s.io/client-go/testing"
 
 	"nestling.dev/nestling/syncer/resource"
 )
@@ -244,4 +248,20 @@ func TestAFailureLeavesNothingHalfMade(t *testing.T) {
 	require.Equal(t, map[string]string{"access.0": "token-1"}, values(w.secret()), "the old token has a fifth of its life left")
 	w.counts(changeMade, outcomeError, 1)
 	w.counts(changeRenewed, outcomeError, 1)
+}
+
+func TestThatTheHostTakesNoTokensIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	refused := apierrors.NewForbidden(corev1.Resource("secrets"), secretName, errors.New("exceeded quota"))
+	w.host.PrependReactor("create", "secrets", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
+	var told []error
+	w.controller.options.Failed = func(_ context.Context, pod *corev1.Pod, err error) {
+		require.Equal(t, "web-0", pod.Name)
+		told = append(told, err)
+	}
+	w.see(podWith("pod-1", corev1.ServiceAccountTokenProjection{Path: "token"}))
+	_, err := w.trySync()
+	require.ErrorIs(t, err, refused)
+	require.Equal(t, []error{refused}, told)
 }

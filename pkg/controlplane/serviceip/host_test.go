@@ -161,3 +161,11 @@ func TestAnUpdateThatMeetsAnother(t *testing.T) {
 		`{"metadata":{"annotations":{"nestling.dev/admission":"12 2026-01-02T03:04:05Z"},"resourceVersion":"ClusterIP","uid":"uid-1"},"spec":{"type":"LoadBalancer"}}`,
 	}, patches)
 }
+
+func TestTheHostsWordsAreTheKinds(t *testing.T) {
+	t.Parallel()
+	host := &Host{Words: func(virtual *corev1.Service, text string) string { return virtual.Name + ": " + text }}
+	virtual := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}}
+	refused := apierrors.NewForbidden(corev1.Resource("services"), "t-web", errors.New("quota"))
+	require.ErrorContains(t, host.words(virtual, &corev1.Service{}).Error(refused), `web: services "t-web" is forbidden: quota`)
+}
