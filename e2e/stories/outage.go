@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"nestling.dev/nestling/syncer/explain"
 	"nestling.dev/nestling/syncer/naming"
 )
 
@@ -67,6 +68,12 @@ spec: {containers: [{name: main, image: IMAGE, command: IDLE}]}
 		list, err := client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{LabelSelector: "app=meanwhile"})
 		return err == nil && len(list.Items) == 3, errText(err)
 	})
+	for object, state := range map[string]explain.State{"cm/new": explain.Unreachable, "pod/" + podsOf(t, w.A, space, "app=meanwhile")[0].Name: explain.Waiting} {
+		eventually(t, object+" to be explained", func(context.Context) (bool, string) {
+			got := explanationOf(t, w.A, space, object)
+			return got.State == state && slices.ContainsFunc(got.Stuck, func(on explain.Stuck) bool { return on.Reason == "HostUnreachable" }), asJSON(got)
+		})
+	}
 	select {
 	case <-time.After(w.Outage - time.Since(away)):
 	case <-ctx.Done():

@@ -112,6 +112,9 @@ func judge(env resource.Env, kind resource.Kind, virtual, host resource.Object, 
 		if known.Host.Refused != "" { // of what is made for it
 			out.Stuck = append(out.Stuck, Stuck{plan.ReasonRejected, known.Host.Refused})
 		}
+		if !known.Away.IsZero() {
+			out.Stuck = append(out.Stuck, away(known))
+		}
 	case host != nil && !ours && known.Held:
 		say(Held, "the host object of a predecessor of its name is still there", Stuck{"HostDeletionHeld",
 			"so many objects went at once that this cluster's operator has to confirm it: host objects are kept until then"})
