@@ -37,7 +37,9 @@ func watchAll(t *testing.T, w *World) *witness {
 			event := object.(*corev1.Event)
 			seen.said[event.Message] = event.Reason + " about " + event.InvolvedObject.Kind + " " + event.InvolvedObject.Name
 		})
-		seen.follow(t, virtual, virtual.Core().V1().Pods().Informer(), func(object any) { seen.heardPod(object.(*corev1.Pod)) })
+		// Another factory: each ends with its own informer.
+		statuses := informers.NewSharedInformerFactory(tenant.Client, 0)
+		seen.follow(t, statuses, statuses.Core().V1().Pods().Informer(), func(object any) { seen.heardPod(object.(*corev1.Pod)) })
 	}
 	return seen
 }
