@@ -87,6 +87,7 @@ server; its pods run on the host's nodes.`,
 		newResumeCommand(),
 		newConnectCommand(),
 		newRunCommand(),
+		newCollectCommand(),
 		newExplainCommand(),
 		newVersionCommand(),
 	)

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
+	"nestling.dev/nestling/pkg/child"
+	"nestling.dev/nestling/pkg/collect"
 	"nestling.dev/nestling/pkg/deploy"
 	"nestling.dev/nestling/pkg/fleet"
 )
@@ -61,6 +63,7 @@ wrong after the command is told, and does not change the code.`,
 	flags.BoolVar(&r.createNamespace, "create-namespace", false, "make the host namespace if it does not exist; it is never deleted")
 	flags.BoolVar(&r.keep, "keep", false, "leave the tenant to its --ttl instead of deleting it")
 	flags.BoolVar(&r.deleteAny, "delete", false, "delete the tenant even if it was not made by a run")
+	flags.StringVar(&r.collect, "collect", "", "directory for a report of both sides if anything fails: one that is empty, or that holds an earlier one")
 	flags.BoolVar(&r.wait, "wait", true, "wait until nothing is left of the tenant, a minute at most")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		if err := r.prepare(command, args); err != nil {
@@ -79,6 +82,7 @@ type runner struct {
 
 	ttl, idleTTL, timeout                  time.Duration
 	createNamespace, keep, deleteAny, wait bool
+	collect                                string
 
 	argv    []string
 	options deploy.Options
@@ -109,6 +113,11 @@ func (r *runner) prepare(command *cobra.Command, args []string) error {
 	case r.keep && r.deleteAny:
 		return &usageError{errors.New("--keep and --delete contradict each other")}
 	}
+	if r.collect != "" {
+		if err := collect.CheckDirectory(r.collect); err != nil {
+			return &usageError{fmt.Errorf("--collect: %w", err)}
+		}
+	}
 	r.argv = argv
 	if r.options, err = r.deploy.options(name); err != nil {
 		return err
@@ -131,22 +140,58 @@ func (r *runner) run(command *cobra.Command) error {
 	signals, stop := forwarded()
 	defer stop()
 	ctx := command.Context()
+	result, err := r.use(ctx, command, signals)
+	// Whom the CI system ends has no time for a report.
+	r.delete(context.WithoutCancel(ctx), signals, result.Asked == nil && ctx.Err() == nil)
+	return ended(result, err)
+}
+
+// use runs the command against the tenant. A failure is reported while the tenant is still there.
+func (r *runner) use(ctx context.Context, command *cobra.Command, signals <-chan os.Signal) (child.Result, error) {
 	kubeconfig, err := r.tenant(ctx)
 	if err != nil {
-		r.delete(context.WithoutCancel(ctx), signals, ctx.Err() == nil)
-		return err
+		if ctx.Err() == nil {
+			r.report(ctx, nil, err.Error())
+		}
+		return child.Result{}, err
 	}
 	open, err := r.ways.openFile(ctx, r.config, r.options.Tenant, r.options.Namespace, kubeconfig, r.out)
 	if err != nil {
-		r.delete(context.WithoutCancel(ctx), signals, true)
-		return err
+		return child.Result{}, err
 	}
 	result, err := open.run(command, r.argv, signals, runGrace)
+	if err == nil && result.Code != 0 && result.Asked == nil && ctx.Err() == nil {
+		r.report(ctx, open, fmt.Sprintf("%s ended with code %d", r.argv[0], result.Code))
+	}
 	if leftover := open.close(); leftover != nil {
 		r.warn(leftover)
 	}
-	r.delete(context.WithoutCancel(ctx), signals, result.Asked == nil)
-	return ended(result, err)
+	return result, err
+}
+
+// report collects both sides, if that is wanted, by the way that is open, or by one that there may be.
+func (r *runner) report(ctx context.Context, open *way, reason string) {
+	if r.collect == "" {
+		return
+	}
+	options := collect.Options{Tenant: r.options.Tenant, Namespace: r.options.Namespace, Host: r.config, Timeout: runCollectTimeout, Reason: reason}
+	if open != nil {
+		options.Virtual, options.Unreachable = virtualConfig(ctx, open.Kubeconfig)
+	} else {
+		kubeconfig, err := storedKubeconfig(ctx, r.config, options.Tenant, options.Namespace)
+		if err != nil {
+			r.warn(err)
+			return
+		}
+		defer r.ways.reach(ctx, &options, kubeconfig, r.out)()
+	}
+	sink, err := collect.Directory(r.collect)
+	if err == nil {
+		err = report(ctx, options, sink, r.out)
+	}
+	if err != nil {
+		r.warn(err)
+	}
 }
 
 // tenant makes one, or takes the one that is there.

@@ -28,6 +28,9 @@ current-context: c
 func TestRunAndConnectRefuseBadInput(t *testing.T) {
 	t.Parallel()
 	host := unreachable(t)
+	full := t.TempDir()
+	file := filepath.Join(full, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -46,6 +49,11 @@ func TestRunAndConnectRefuseBadInput(t *testing.T) {
 		"a kubeconfig for a command":       {[]string{"connect", "a", "--print", "--", "true"}, "--print: a command gets its kubeconfig in a file"},
 		"a context that is none":           {[]string{"run", "a", "--host-kubeconfig", host, "--host-context", "x", "--", "true"}, `--host-context: the kubeconfig has no context "x"`},
 		"a namespace that is none":         {[]string{"connect", "a", "--host-kubeconfig", host, "-n", "x/y"}, `--namespace: "x/y" is not a DNS label`},
+		"a directory of somebody's":        {[]string{"run", "a", "--collect", full, "--", "true"}, "--collect: " + full + ": the directory is not empty, and holds no earlier report: choose another"},
+		"a report in two places":           {[]string{"collect", "a", "-o", "x", "--output-file", "y"}, "--output and --output-file: give one of them"},
+		"a report over somebody's files":   {[]string{"collect", "a", "-o", full}, "--output: " + full + ": the directory is not empty, and holds no earlier report: choose another"},
+		"a report over a file":             {[]string{"collect", "a", "--output-file", file}, "--output-file: " + file + " exists"},
+		"a report where nothing is":        {[]string{"collect", "a", "--output-file", file + "/x"}, "--output-file: " + file + ": there is no such directory"},
 		"a size that is none":              {[]string{"run", "a", "--storage-size", "big", "--host-kubeconfig", host, "--", "true"}, `--storage-size: "big" is not a quantity such as 5Gi`},
 	} {
 		t.Run(name, func(t *testing.T) {

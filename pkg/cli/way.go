@@ -78,9 +78,17 @@ func (w *way) close() error { return errors.Join(w.Close(), w.file.Remove()) }
 func (w *way) run(command *cobra.Command, argv []string, signals <-chan os.Signal, grace time.Duration) (child.Result, error) {
 	return child.Run(child.Options{
 		Args: argv, Env: environment(os.Environ(), w.file.Path),
-		Stdin: command.InOrStdin(), Stdout: command.OutOrStdout(), Stderr: command.ErrOrStderr(),
+		Stdin: command.InOrStdin(), Stdout: command.OutOrStdout(), Stderr: plain(command.ErrOrStderr()),
 		Signals: signals, Grace: grace,
 	})
+}
+
+// plain is where a command writes what we do not change.
+func plain(out io.Writer) io.Writer {
+	if ours, ok := out.(speaking); ok {
+		return ours.Writer
+	}
+	return out
 }
 
 // environment is ours, with another kubeconfig.
