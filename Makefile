@@ -78,6 +78,11 @@ bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on
 	NESTLING_BENCH=1 NESTLING_BENCH_RESULTS=$(CURDIR)/e2e/bench/RESULTS.md \
 		go test -p 1 -count 1 -timeout 60m -v -run Bench $(TESTFLAGS) ./e2e ./e2e/bench
 
+.PHONY: run-twenty
+run-twenty: build ## On a real node, start twenty `nestling run` of a small test suite at once
+	@mkdir -p e2e/runs && printf '%s\n' '# The last result of `make run-twenty`' '' "$$(nproc) cores, $$(go version | cut -d' ' -f3-), commit $(COMMIT)." '' > e2e/runs/RESULTS.md
+	NESTLING_RUNS=20 NESTLING_BENCH_RESULTS=$(CURDIR)/e2e/runs/RESULTS.md go test -count 1 -timeout 60m -v -run TestBenchRuns $(TESTFLAGS) ./e2e
+
 # Where the image is for this very machine, bin/nestling is the binary, and is linked once.
 IMAGE_BINARY ?= $(if $(filter linux/$(ARCH),$(shell go env GOHOSTOS)/$(shell go env GOHOSTARCH)),bin/nestling,bin/linux-$(ARCH)/nestling)
 

@@ -129,6 +129,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		A: a, B: b, Rotating: b, Namespaced: d,
 		Cloud: platform, Enforces: true, DeviceDriver: dra.Driver,
 		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
+		Program: binary, ProductImage: node.ProductImage,
 		Kill: installer.kill, Restart: installer.restart,
 		DialFrom:    dialFrom,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,

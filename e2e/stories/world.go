@@ -40,6 +40,8 @@ type World struct {
 	Enforces bool
 	// Kubectl is the program; empty where there is none.
 	Kubectl string
+	// Program is ours, and ProductImage that of the control plane with it.
+	Program, ProductImage string
 
 	// DNSAddress is where a test asks a tenant's DNS; nil: at the address of its Service.
 	DNSAddress func(tenant string) string
@@ -96,7 +98,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), operatorRules(), observation(), explanations(), operatorStories(), applications(), removal(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), operatorRules(), observation(), explanations(), operatorStories(), applications(), removal(), Runs(), crash()} {
 		all = append(all, part...)
 	}
 	return all
