@@ -18,6 +18,7 @@ import (
 
 	"nestling.dev/nestling/pkg/collect"
 	"nestling.dev/nestling/pkg/deploy"
+	"nestling.dev/nestling/pkg/fleet"
 	"nestling.dev/nestling/pkg/hostclient"
 )
 
@@ -44,6 +45,7 @@ The size of each part and of the whole is bounded.
 		Args:    cobra.ExactArgs(1),
 	}
 	host, ways := addHostFlags(command.Flags()), addWayFlags(command.Flags())
+	command.ValidArgsFunction = completeTenants(host)
 	flags := command.Flags()
 	flags.StringVarP(&dir, "output", "o", "", "directory for the report: one that is empty, or that holds an earlier one")
 	flags.StringVar(&file, "output-file", "", "archive for the report (default ./nestling-NAME-TIME.tar.gz)")
@@ -77,6 +79,18 @@ The size of each part and of the whole is bounded.
 			return err
 		}
 		ctx, said := command.Context(), command.ErrOrStderr()
+		tenants, err := fleet.New(config)
+		if err != nil {
+			return err
+		}
+		// Of a tenant that is half there, or that we may not look for, there is something to tell.
+		var unreachable *hostclient.UnreachableError
+		switch _, exists, err := tenants.Run(ctx, name, namespace); {
+		case errors.As(err, &unreachable):
+			return err
+		case err == nil && !exists:
+			return &fleet.NotFoundError{Tenant: name, Namespace: namespace}
+		}
 		kubeconfig, err := storedKubeconfig(ctx, config, name, namespace)
 		if err != nil {
 			return err

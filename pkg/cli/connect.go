@@ -39,6 +39,7 @@ Exit codes: the command's own, 128+N if signal N ended it, 126 if it cannot be r
 	}
 	host := addHostFlags(command.Flags())
 	ways := addWayFlags(command.Flags())
+	command.ValidArgsFunction = completeTenants(host)
 	flags := command.Flags()
 	flags.BoolVar(&print, "print", false, "print the kubeconfig instead of keeping it in a file; ends at once if it needs no tunnel")
 	flags.DurationVar(&timeout, "timeout", fleet.DefaultTimeout, "give up after waiting so long for the tenant")

@@ -103,7 +103,7 @@ func finishCreate(command *cobra.Command, created *fleet.Created, where, file, o
 	if created.Kubeconfig == nil {
 		file = ""
 	} else {
-		content, err := fleet.MarkKubeconfig(created.Kubeconfig, created.Name, created.Namespace, "")
+		content, err := marked(created.Kubeconfig, created.Name, created.Namespace, "")
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ tenant's certificate must know (apiServer.sans).
 		}
 		content, err := tenants.Kubeconfig(command.Context(), name, namespace)
 		if err == nil {
-			content, err = fleet.MarkKubeconfig(content, name, namespace, server)
+			content, err = marked(content, name, namespace, server)
 		}
 		if err != nil {
 			return err

@@ -149,10 +149,11 @@ func (r *runner) run(command *cobra.Command) error {
 // use runs the command against the tenant. A failure is reported while the tenant is still there.
 func (r *runner) use(ctx context.Context, command *cobra.Command, signals <-chan os.Signal) (child.Result, error) {
 	kubeconfig, err := r.tenant(ctx)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return child.Result{}, errors.New("interrupted before the command began")
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			r.report(ctx, nil, err.Error())
-		}
+		r.report(ctx, nil, err.Error())
 		return child.Result{}, err
 	}
 	open, err := r.ways.openFile(ctx, r.config, r.options.Tenant, r.options.Namespace, kubeconfig, r.out)

@@ -91,6 +91,14 @@ func plain(out io.Writer) io.Writer {
 	return out
 }
 
+// marked is a tenant's kubeconfig for a file of the user's, once it is known to be harmless.
+func marked(kubeconfig []byte, tenant, namespace, server string) ([]byte, error) {
+	if _, err := entry.Parse(kubeconfig); err != nil {
+		return nil, err
+	}
+	return fleet.MarkKubeconfig(kubeconfig, tenant, namespace, server)
+}
+
 // environment is ours, with another kubeconfig.
 func environment(ours []string, kubeconfig string) []string {
 	out := slices.DeleteFunc(slices.Clone(ours), func(variable string) bool { return strings.HasPrefix(variable, "KUBECONFIG=") })
