@@ -37,7 +37,7 @@ func TestEveryChangeOfEveryGoldenCaseHasAReason(t *testing.T) {
 			seen := 0
 			for _, file := range files {
 				read, _ := golden.Load(t, kind, file)
-				env := golden.Env(read.World)
+				env := read.Env
 				if read.Virtual == nil || !kind.Select(env, read.Virtual) {
 					continue
 				}
@@ -74,7 +74,7 @@ func TestReasonsAreFoundByTheirFields(t *testing.T) {
 func of(t *testing.T, kind resource.Kind, file string) map[string]explain.FieldChange {
 	t.Helper()
 	read, _ := golden.Load(t, kind, filepath.Join("../resources/testdata", kind.Resource.Resource, file+".txtar"))
-	env := golden.Env(read.World)
+	env := read.Env
 	desired, err := kind.ToHost(env, read.Virtual)
 	require.NoError(t, err)
 	changes, err := explain.Changes(kind, read.Virtual, plan.Stamped(env, kind, read.Virtual, desired))

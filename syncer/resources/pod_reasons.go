@@ -6,6 +6,9 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
+// whyForced is for what podTranslation.forced does.
+const whyForced = "this cluster's operator says so for all of its pods"
+
 func podReasons() []resource.Reason {
 	out := podMetaReasons()
 	for _, containers := range []string{"spec.initContainers", "spec.containers", "spec.ephemeralContainers"} {
@@ -26,7 +29,6 @@ func podReasons() []resource.Reason {
 		"priority":                     "the host computes it by the class",
 		"preemptionPolicy":             "the host computes it by the class",
 		"overhead":                     "the host computes it by the class",
-		"priorityClassName":            "the host has no such class, or does not give it to this cluster",
 		"topologySpreadConstraints[*].labelSelector":  whySelector,
 		"topologySpreadConstraints[*].matchLabelKeys": "they are part of the selector already",
 		"imagePullSecrets[*].name":                    whyName,
@@ -36,8 +38,13 @@ func podReasons() []resource.Reason {
 	} {
 		out = append(out, resource.Reason{Field: "spec." + field, Why: why})
 	}
+	for _, field := range []string{"nodeSelector", "nodeSelector[*]", "tolerations", "tolerations[*]", "runtimeClassName"} {
+		out = append(out, resource.Reason{Field: "spec." + field, Why: whyForced})
+	}
 	const spread = "the scheduler spreads the pods of a controller by itself, but on the host it does not see their controller"
 	return append(out,
+		resource.Reason{Field: "spec.priorityClassName", When: resource.Removed, Why: "the host has no such class, or does not give it to this cluster"},
+		resource.Reason{Field: "spec.priorityClassName", Why: whyForced},
 		// Terms that select namespaces may list their names, which are not the pod's to tell.
 		resource.Reason{Field: "spec.affinity.podAffinity", Why: whySelector, Hidden: true},
 		resource.Reason{Field: "spec.affinity.podAntiAffinity", Why: whySelector, Hidden: true},

@@ -154,6 +154,7 @@ func Run(t *testing.T, kind resource.Kind) {
 // Case is the observation of a golden case.
 type Case struct {
 	World         *World
+	Env           resource.Env    // of that world, with what the operator says
 	Virtual, Host resource.Object // nil: there is none
 }
 
@@ -202,12 +203,12 @@ func Load(t *testing.T, kind resource.Kind, file string) (Case, *txtar.Archive) 
 		host.SetNamespace(env.HostNamespace)
 		resource.Stamp(env, kind.Name, virtual, host)
 	}
-	return Case{World: world, Virtual: virtual, Host: host}, archive
+	return Case{World: world, Env: env, Virtual: virtual, Host: host}, archive
 }
 
 func check(t *testing.T, kind resource.Kind, file string) {
 	read, archive := Load(t, kind, file)
-	virtual, host, env := read.Virtual, read.Host, Env(read.World)
+	virtual, host, env := read.Virtual, read.Host, read.Env
 	sections := map[string]string{}
 	for _, f := range archive.Files {
 		sections[f.Name] = string(f.Data)
