@@ -57,5 +57,6 @@
 {{- $root := index . 0 -}}
 {{- $rules := list -}}
 {{- $rules = append $rules (dict "apiGroups" (list "") "resources" (list "secrets") "resourceNames" $names "verbs" (list "get" "patch" "delete")) -}}
+{{- $rules = append $rules (dict "apiGroups" (list "rbac.authorization.k8s.io") "resources" (list "rolebindings") "resourceNames" (list (include "nestling.clusterRole" $root)) "verbs" (list "delete")) -}}
 {{- toYaml $rules -}}
 {{- end -}}

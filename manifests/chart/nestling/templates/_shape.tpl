@@ -46,6 +46,7 @@ host:
   namespace: unlessEmpty
   service: unlessEmpty
   serviceCIDR: unlessEmpty
+initialObjects: unlessEmpty
 kubeconfigs:
 - clusterName: unlessEmpty
   clusterRole: unlessEmpty
