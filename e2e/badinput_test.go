@@ -66,6 +66,14 @@ func badInput(t *testing.T, binary string, w *stories.World) {
 			}},
 		"a nameserver by its name": {code: exitBadInput, want: `config: dns.upstream[0]: "dns.example" is not the address of a nameserver`,
 			arrange: func(*testing.T, *serving) []string { return []string{"--dns-upstream=dns.example"} }},
+		"an audit policy with a mistake": {code: exitBadInput, want: `config: apiServer.audit.policy.rules[0].verb: unknown field`,
+			arrange: func(t *testing.T, s *serving) []string {
+				file := filepath.Join(s.dir, "audit.yaml")
+				require.NoError(t, os.WriteFile(file, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, verb: [get]}]\n"), 0o600))
+				return []string{"--audit-policy=" + file}
+			}},
+		"keys that are not there": {code: exitBadInput, want: `config: apiServer.encryption: open /nowhere/keys: no such file or directory`,
+			arrange: func(*testing.T, *serving) []string { return []string{"--encryption-file=/nowhere/keys"} }},
 		"no host namespace": {code: exitBadInput, want: "config: host.namespace: ",
 			arrange: func(*testing.T, *serving) []string { return []string{"--host-namespace="} }},
 		"a missing host namespace": {code: exitFailure, want: `host: namespace "nowhere" does not exist`,

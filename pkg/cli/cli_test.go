@@ -89,6 +89,9 @@ func TestManifestsWithConfig(t *testing.T) {
 	for settings, want := range map[string]string{
 		"sync: {serviceAccountToken: {}}": `unknown field`,
 		"tenant: b":                       `is for tenant "b", not for "a"`,
+		// What the process would refuse at its start.
+		"pods: {deny: [{name: a, expression: pod.spec.hostNetwork}]}": `pods.deny[0].expression: fails for a plain pod, and would refuse every one: no such key: hostNetwork`,
+		"initialObjects: [{apiVersion: v1, kind: Namespace}]":         `initialObjects[0].metadata.name: is required`,
 	} {
 		code, stdout, stderr := run(t, "manifests", "a", "--config", write(settings))
 		require.Equal(t, exitBadInput, code)

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -46,5 +48,17 @@ func (s *server) runInitialObjects(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	return keeper.Run(ctx, ready)
+	return keeper.Run(ctx, func() {
+		s.objectsTried.Store(true)
+		ready()
+	})
+}
+
+// checkInitialObjects lets whoever waits for the tenant find the operator's objects in it.
+// It does not wait for one that the tenant's API does not take.
+func (s *server) checkInitialObjects(*http.Request) error {
+	if !s.objectsTried.Load() {
+		return errors.New("the operator's initial objects have not been tried yet")
+	}
+	return nil
 }

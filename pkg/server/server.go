@@ -82,6 +82,8 @@ type server struct {
 	syncer    atomic.Pointer[syncer.Syncer] // read by requests that may come before it is there
 	dns       atomic.Pointer[dns.Server]    // likewise
 
+	objectsTried atomic.Bool // the operator's initial objects
+
 	scrapeExpires atomic.Pointer[time.Time] // of the certificate for Prometheus
 }
 
@@ -279,7 +281,7 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		Outbound:     egress.Dial(s.hostAddresses()...),
 		MutatingLast: s.admissionPlugins(), ValidatingLast: s.validatingPlugins(),
 		Groups:      []apigroup.Group{usage, s.explanationGroup()},
-		ReadyChecks: []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)},
+		ReadyChecks: s.readyChecks(),
 		Metrics:     s.metrics.Handler(),
 		Passthrough: controlplane.Passthrough{
 			Authentication: s.config.AuthenticationDocument(),
@@ -292,6 +294,15 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 		return err
 	}
 	return s.apiServer.Run(ctx, ready)
+}
+
+// readyChecks are what /readyz waits for, beside the API server itself.
+func (s *server) readyChecks() []healthz.HealthChecker {
+	checks := []healthz.HealthChecker{healthz.NamedCheck("syncer", s.checkSyncer), healthz.NamedCheck("dns", s.checkDNS)}
+	if len(s.config.InitialObjects) > 0 {
+		checks = append(checks, healthz.NamedCheck("initial-objects", s.checkInitialObjects))
+	}
+	return checks
 }
 
 // hostAddresses are those at which this process reaches the host's API.
