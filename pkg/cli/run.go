@@ -74,6 +74,15 @@ wrong after the command is told, and does not change the code.`,
 	return command
 }
 
+// runTenants is what a run needs of a fleet.
+type runTenants interface {
+	Run(ctx context.Context, tenant, namespace string) (run string, exists bool, err error)
+	Create(ctx context.Context, o fleet.CreateOptions) (*fleet.Created, error)
+	Await(ctx context.Context, o fleet.AwaitOptions) ([]byte, error)
+	Delete(ctx context.Context, o fleet.DeleteOptions) (*fleet.Deleted, error)
+	AwaitGone(ctx context.Context, tenant, namespace string, tell func(fleet.Step)) error
+}
+
 // runner is one run. Its fields are set by flags, then by prepare, then by run.
 type runner struct {
 	host   *hostFlags
@@ -87,7 +96,7 @@ type runner struct {
 	argv    []string
 	options deploy.Options
 	config  *rest.Config
-	tenants *fleet.Fleet
+	tenants runTenants
 	out     io.Writer
 
 	// foreign is a tenant that no run has made.
