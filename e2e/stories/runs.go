@@ -22,6 +22,7 @@ import (
 	"nestling.dev/nestling/e2e/pipelines"
 	"nestling.dev/nestling/pkg/collect"
 	"nestling.dev/nestling/pkg/deploy"
+	"nestling.dev/nestling/pkg/tunnel"
 	"nestling.dev/nestling/syncer/resource"
 )
 
@@ -32,6 +33,7 @@ func Runs() []Story {
 		{Name: "a run that is killed leaves nothing once its time is over", Real: true, Run: runKilled},
 		{Name: "a run that is asked to end deletes its tenant", Real: true, Run: runInterrupted},
 		{Name: "a tunnel outlives the pod at its end", Real: true, Run: tunnelOutlives},
+		{Name: "a tunnel carries many connections to a pod of the host", Run: tunnelCarries},
 		{Name: "runs of a test suite side by side", Real: true, Run: func(t *testing.T, w *World) { SideBySide(t, w, 3) }},
 		{Name: "the templates for CI systems do what they say", Real: true, Run: templates},
 		{Name: "a report holds both sides of a tenant, and none of its secrets", Run: reports},
@@ -173,6 +175,43 @@ func tunnelOutlives(t *testing.T, w *World) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "replaced"), nil, 0o600))
 	require.NoError(t, command.Wait(), out.String())
 	nothingOf(t, w, "pr-4")
+}
+
+// tunnelCarries goes through the host's own API server and kubelet.
+func tunnelCarries(t *testing.T, w *World) {
+	space := namespace(t, w.A, "tunnel")
+	virtual := runPod(t, w, w.A, space, `
+metadata: {name: web}
+spec:
+  containers: [{name: main, image: IMAGE, command: [agnhost, netexec, --http-port=8080], readinessProbe: {httpGet: {port: 8080}, PROBE}}]
+`)
+	host := hostPodOf(t, w, w.A, virtual)
+	var mu sync.Mutex
+	var said []string
+	open, err := tunnel.Open(tunnel.Options{
+		Host: w.HostConfig, Namespace: w.HostNamespace, Port: 8080,
+		Pod: func(context.Context) (string, error) { return host.Name, nil },
+		Report: func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, line)
+		},
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, open.Close()) }()
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			answer, err := exchange(open.Address(), []byte("GET /hostname HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"), false)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 OK") || !strings.Contains(string(answer), "web") {
+				t.Errorf("GET /hostname: %q, %v", answer, err)
+			}
+		})
+	}
+	group.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	require.Empty(t, said)
 }
 
 // SideBySide runs a small test suite several times at once, each against a tenant of its own.
