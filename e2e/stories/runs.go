@@ -306,7 +306,7 @@ func reports(t *testing.T, w *World) {
 		report, err := collect.Collect(t.Context(), options, sink)
 		require.NoError(t, err)
 		w.Report(fmt.Sprintf("A report of tenant %s, which is %s: %d files, %.1f s, %d things that could not be had", w.A.Name, name, report.Files, time.Since(begin).Seconds(), len(report.Problems)))
-		require.FileExists(t, filepath.Join(dir, "host", "objects", "statefulsets.apps.yaml"))
+		require.FileExists(t, filepath.Join(dir, "host", "objects", "services.yaml"))
 		require.FileExists(t, filepath.Join(dir, "host", "objects", "secrets.yaml"))
 		require.Equal(t, name == "alive", report.Virtual != "")
 		if name == "alive" {
