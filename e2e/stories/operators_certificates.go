@@ -59,8 +59,8 @@ func certificates(t *testing.T, w *World, tenant *Tenant) {
 // replacedWebhook rolls the webhook out anew, while requests that need it go on: its pods
 // are not asked any more once they have been told to end.
 func replacedWebhook(t *testing.T, w *World, tenant *Tenant, space string) {
-	const deployment = "cert-manager-webhook"
-	scale(t, tenant, space, deployment, 2)
+	const deployment, replaced = "cert-manager-webhook", 2
+	scale(t, tenant, space, deployment, replaced)
 	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, kubectlPatience)
 	issuers := dynamicOf(t, tenant, "cert-manager.io", "v1", "clusterissuers", "")
 	ctx, stop := context.WithCancel(t.Context())
@@ -81,14 +81,15 @@ func replacedWebhook(t *testing.T, w *World, tenant *Tenant, space string) {
 	kubectl(t, w, tenant, space, "rollout", "status", "deployment/"+deployment, kubectlPatience)
 	eventually(t, "the old pods to go", func(ctx context.Context) (bool, string) {
 		pods, err := tenant.Client.CoreV1().Pods(space).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=webhook"})
-		return err == nil && len(pods.Items) == 2, errText(err)
+		return err == nil && len(pods.Items) == replaced, errText(err)
 	})
 	stop()
 	asking.Wait()
 	w.Report(fmt.Sprintf("While an admission webhook's two pods were replaced, %d of %d requests failed", len(failures), asked))
 	// A request that was on its way to a pod when that pod was told to end may be refused, on any
-	// cluster; what must not be is a stretch of them. This is one in a hundred at most.
-	require.LessOrEqual(t, len(failures)*100, asked, "%v", failures)
+	// cluster; what must not be is a stretch of them. So there may be one for each pod that ended,
+	// and one in a hundred beside.
+	require.LessOrEqual(t, len(failures), replaced+asked/100, "%v", failures)
 }
 
 // selfSigned is the least of cert-manager's objects.
