@@ -107,7 +107,7 @@ func rejection(message string) string {
 func refusalAdvice(message string) string {
 	switch {
 	case strings.Contains(message, "exceeded quota"):
-		return "raise the quota, free some of it, or lower --cpu-request and --memory-request"
+		return "raise the quota, free some of it, or lower what the control plane requests"
 	case strings.Contains(message, "PodSecurity"):
 		return "the pod needs no more than the restricted profile: something on the host changes it, or the profile is a custom one"
 	}
@@ -158,7 +158,7 @@ func lastWords(status corev1.ContainerStatus) string {
 // unscheduled is a pod for which there is no node: one may come, so it is told and waited for.
 func unscheduled(pod *corev1.Pod) (finding, bool) {
 	for _, condition := range pod.Status.Conditions {
-		if condition.Type != corev1.PodScheduled || condition.Status != corev1.ConditionFalse {
+		if condition.Type != corev1.PodScheduled || condition.Reason != corev1.PodReasonUnschedulable { // others, such as a conflict, pass
 			continue
 		}
 		out := finding{state: Starting, text: fmt.Sprintf("pod %s is %s: %s", pod.Name, condition.Reason, condition.Message)}
