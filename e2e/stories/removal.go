@@ -19,10 +19,10 @@ import (
 )
 
 func removal() []Story {
-	return []Story{
+	return append([]Story{
 		{Name: "a tenant runs where Pod Security is restricted, as any user", Alone: true, Real: true, Run: restricted},
 		{Name: "a tenant whose manifests are deleted leaves nothing", Alone: true, Run: removed},
-	}
+	}, fleetStories()...)
 }
 
 // guest is the name of the tenant that these stories install.
