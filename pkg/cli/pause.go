@@ -16,7 +16,7 @@ func newPauseCommand() *cobra.Command {
 		Long: `Stop a tenant's control plane and delete its pods on the host, so that it costs nothing but its volumes.
 
 nestling resume starts it again with all its objects. Pods of Deployments, StatefulSets, DaemonSets and Jobs come back, made
-anew by their controllers; a pod that nobody controls has failed when the tenant is back, as after the loss of a node. With
+anew by their controllers; a pod that nobody controls is gone, as after the loss of a node. With
 --keep-pods the pods go on without a control plane, and are the same ones afterwards.
 
 An ephemeral tenant loses everything that it has, so that takes --force. A tenant whose time is over while it is paused

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,6 +41,11 @@ func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Obje
 	if anchor == nil || set == nil {
 		return nil, errors.New("the manifests lack the anchor or the StatefulSet")
 	}
+	if len(before.items) == 0 {
+		if err := f.rehearse(ctx, objects); err != nil {
+			return nil, err
+		}
+	}
 	made, err := f.applyOne(ctx, anchor, nil)
 	if err != nil {
 		return nil, err
@@ -62,6 +69,21 @@ func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Obje
 		return nil, fmt.Errorf("read StatefulSet %q: %w", n.Tenant, err)
 	}
 	return out, nil
+}
+
+// rehearse finds out what the host would refuse, before anything is made. Bindings are left out: who is no administrator
+// may only bind what is there.
+func (f *Fleet) rehearse(ctx context.Context, objects []deploy.Object) error {
+	var tasks []func() error
+	for _, object := range objects {
+		if k := kindOf(object); k.name != "RoleBinding" && k.name != "ClusterRoleBinding" {
+			tasks = append(tasks, func() error {
+				_, err := f.applyOne(ctx, object, nil, metav1.DryRunAll)
+				return err
+			})
+		}
+	}
+	return concurrently(tasks...)
 }
 
 // applyClusterWide makes the binding the owner of its role. The role must be there before it is bound: who is no
@@ -94,7 +116,7 @@ func (f *Fleet) applyClusterWide(ctx context.Context, role, binding deploy.Objec
 
 // applyOne applies an object, owned by owner if there is one. It takes fields over that others have set, such as a
 // `kubectl apply` of the manifests: the object is the tenant's, as was seen before.
-func (f *Fleet) applyOne(ctx context.Context, object deploy.Object, owner *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+func (f *Fleet) applyOne(ctx context.Context, object deploy.Object, owner *metav1.OwnerReference, dryRun ...string) (*unstructured.Unstructured, error) {
 	content, err := deploy.Content(object)
 	if err != nil {
 		return nil, err
@@ -110,9 +132,9 @@ func (f *Fleet) applyOne(ctx context.Context, object deploy.Object, owner *metav
 		where = f.dynamic.Resource(k.GroupVersionResource).Namespace(object.GetNamespace())
 		place = fmt.Sprintf(" in namespace %q", object.GetNamespace())
 	}
-	made, err := where.Apply(ctx, object.GetName(), desired, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	made, err := where.Apply(ctx, object.GetName(), desired, metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: dryRun})
 	if err != nil {
-		return nil, f.failed(fmt.Sprintf("apply %s %q%s", k.name, object.GetName(), place), err)
+		return nil, f.failed(fmt.Sprintf("apply %s %q%s", k.name, object.GetName(), place), shorter(err))
 	}
 	return made, nil
 }
@@ -122,4 +144,19 @@ func ownerReference(apiVersion, kind string, owner interface {
 	GetUID() types.UID
 }) *metav1.OwnerReference {
 	return &metav1.OwnerReference{APIVersion: apiVersion, Kind: kind, Name: owner.GetName(), UID: owner.GetUID()}
+}
+
+// escalation is how Kubernetes refuses to let somebody grant more than they hold. Then it lists every rule.
+const escalation = "is attempting to grant RBAC permissions not currently held"
+
+// shorter leaves the list of rules out.
+func shorter(err error) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) || !strings.Contains(status.ErrStatus.Message, escalation) {
+		return err
+	}
+	short := status.ErrStatus
+	head, _, _ := strings.Cut(short.Message, escalation)
+	short.Message = head + escalation + " (the tenant's own; nestling manifests lists them)"
+	return &apierrors.StatusError{ErrStatus: short}
 }

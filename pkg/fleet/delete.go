@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,13 +69,14 @@ func (f *Fleet) Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if err := f.removeElsewhere(ctx, n); err != nil {
 		return nil, err
 	}
-	if err := f.remove(ctx, n, goes); err != nil {
+	stays, err := f.remove(ctx, n, goes)
+	if err != nil {
 		return nil, err
 	}
 	p.step("deleting %s from namespace %s", n.Tenant, n.Namespace)
 	out := &Deleted{KeptVolumes: keptNames(slices.Concat(slices.DeleteFunc(own, func(item) bool { return claimsGo }), workload))}
 	if !o.NoWait {
-		if err := f.awaitGone(ctx, n, p); err != nil {
+		if err := f.awaitGone(ctx, n, p, stays...); err != nil {
 			return nil, err
 		}
 		p.step("%s is gone", n.Tenant)
@@ -82,7 +84,15 @@ func (f *Fleet) Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 	if len(out.KeptVolumes) > 0 {
 		p.step("kept volumes %s: %s", strings.Join(out.KeptVolumes, ", "), claimAdvice(n))
 	}
-	return out, nil
+	return out, leftBehind(n, stays)
+}
+
+// leftBehind is an error if the caller's rights end at the namespace, and the tenant had something beyond it.
+func leftBehind(n deploy.Names, stays []item) error {
+	if len(stays) == 0 {
+		return nil
+	}
+	return fmt.Errorf("tenant %q is gone, but you may not delete what it had outside the namespace: kubectl delete clusterrolebinding,clusterrole %s", n.Tenant, n.ClusterRole())
 }
 
 // absent tells a missing tenant from a missing namespace, and from one whose names others use.
@@ -106,14 +116,24 @@ func helmOwns(n deploy.Names, own []item) error {
 
 // remove deletes a control plane. First the process loses its rights and its StatefulSet, so that it makes nothing any
 // more of what goes; then the anchor takes with it all that it owns; the rest is what other ways to install have made
-// without an owner.
-func (f *Fleet) remove(ctx context.Context, n deploy.Names, own []item) error {
+// without an owner. What is outside the namespace, and not for the caller to delete, stays.
+func (f *Fleet) remove(ctx context.Context, n deploy.Names, own []item) (stays []item, err error) {
 	first := func(one item) bool {
 		return slices.Contains([]string{"rolebindings", "clusterrolebindings", "statefulsets"}, one.Resource)
 	}
+	var mu sync.Mutex
 	var fence, rest []func() error
 	for _, one := range own {
-		remove := func() error { return f.removeOne(ctx, n, one) }
+		remove := func() error {
+			err := f.removeOne(ctx, n, one)
+			if one.cluster && apierrors.IsForbidden(err) {
+				mu.Lock()
+				defer mu.Unlock()
+				stays = append(stays, one)
+				return nil
+			}
+			return f.failed("delete "+one.String(), err)
+		}
 		if first(one) {
 			fence = append(fence, remove)
 		} else {
@@ -121,9 +141,10 @@ func (f *Fleet) remove(ctx context.Context, n deploy.Names, own []item) error {
 		}
 	}
 	if err := concurrently(fence...); err != nil {
-		return err
+		return nil, err
 	}
-	return concurrently(rest...)
+	err = concurrently(rest...)
+	return stays, err
 }
 
 func (f *Fleet) removeOne(ctx context.Context, n deploy.Names, one item) error {
@@ -134,15 +155,18 @@ func (f *Fleet) removeOne(ctx context.Context, n deploy.Names, one item) error {
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) { // gone, or already another's
 		return nil
 	}
-	return f.failed("delete "+one.String(), err)
+	return err
 }
 
 // awaitGone says what is left as it waits.
-func (f *Fleet) awaitGone(ctx context.Context, n deploy.Names, p *progress) error {
+func (f *Fleet) awaitGone(ctx context.Context, n deploy.Names, p *progress, stays ...item) error {
+	ignored := func(one item) bool {
+		return kept(one) || slices.ContainsFunc(stays, func(other item) bool { return other.UID == one.UID })
+	}
 	const patience = 2 * time.Second // what takes no longer is nothing to speak of
 	for begin := time.Now(); ; {
 		own, workload, err := f.everything(ctx, n.Tenant, n.Namespace)
-		left := slices.DeleteFunc(append(own, workload...), kept)
+		left := slices.DeleteFunc(append(own, workload...), ignored)
 		if err == nil && len(left) == 0 {
 			return nil
 		}

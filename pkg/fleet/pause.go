@@ -115,10 +115,6 @@ func (f *Fleet) Resume(ctx context.Context, o ResumeOptions) error {
 	case v.anchor == nil:
 		return diagnose(v).failure(n)
 	}
-	if at, err := time.Parse(time.RFC3339, v.anchor.Annotations[deploy.ExpiresAtAnnotation]); err == nil && at.Before(time.Now()) {
-		return fmt.Errorf("tenant %q has expired at %s: resumed, it would remove itself; nestling create %s --ttl renews it, nestling delete removes it",
-			n.Tenant, at.Format(time.RFC3339), n.Tenant)
-	}
 	if v.set.Spec.Replicas != nil && *v.set.Spec.Replicas == 0 {
 		if err := f.patchSet(ctx, n, map[string]any{"spec": map[string]any{"replicas": 1}}); err != nil {
 			return err
@@ -127,6 +123,13 @@ func (f *Fleet) Resume(ctx context.Context, o ResumeOptions) error {
 	}
 	if o.NoWait {
 		return nil
+	}
+	if at, err := time.Parse(time.RFC3339, v.anchor.Annotations[deploy.ExpiresAtAnnotation]); err == nil && at.Before(time.Now()) {
+		p.warn("its time was over at %s: it removes itself", at.Format(time.RFC3339))
+		if err := f.awaitGone(ctx, n, p); err != nil {
+			return err
+		}
+		return fmt.Errorf("tenant %q in namespace %q has removed itself: its time was over at %s", n.Tenant, n.Namespace, at.Format(time.RFC3339))
 	}
 	set, err := f.set(ctx, n)
 	if err != nil {

@@ -169,7 +169,7 @@ func (w *follower) view() view {
 	for _, object := range w.sets.GetStore().List() {
 		v.set = object.(*appsv1.StatefulSet)
 	}
-	if v.set == nil || v.set.Generation < w.set.Generation && v.set.UID == w.set.UID {
+	if !w.sets.HasSynced() || v.set != nil && v.set.UID == w.set.UID && v.set.Generation < w.set.Generation {
 		v.set = w.set // the cache is behind
 	}
 	for _, object := range w.pods.GetStore().List() {
