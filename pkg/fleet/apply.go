@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +21,7 @@ import (
 // apply puts the objects on the host: the anchor, then all that it owns, then the StatefulSet, whose pod needs the rest.
 // It returns the StatefulSet.
 func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Object, before found) (*appsv1.StatefulSet, error) {
-	var anchor, role, binding, set deploy.Object
+	var anchor, role, binding, clusterRole, clusterBinding, set deploy.Object
 	var rest, others []deploy.Object
 	for _, object := range objects {
 		switch kind := kindOf(object); {
@@ -31,15 +32,19 @@ func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Obje
 		case kind.name == "StatefulSet":
 			set = object
 		case kind.name == "ClusterRole":
-			role = object
+			clusterRole = object
 		case kind.name == "ClusterRoleBinding":
+			clusterBinding = object
+		case kind.name == "Role":
+			role = object
+		case kind.name == "RoleBinding":
 			binding = object
 		default:
 			rest = append(rest, object)
 		}
 	}
-	if anchor == nil || set == nil {
-		return nil, errors.New("the manifests lack the anchor or the StatefulSet")
+	if anchor == nil || role == nil || binding == nil || set == nil {
+		return nil, errors.New("the manifests lack the anchor, the Role, its binding or the StatefulSet")
 	}
 	if len(before.items) == 0 {
 		if err := f.rehearse(ctx, objects); err != nil {
@@ -52,7 +57,14 @@ func (f *Fleet) apply(ctx context.Context, n deploy.Names, objects []deploy.Obje
 	}
 	owner := ownerReference("v1", "ConfigMap", made)
 	tasks := []func() error{
-		func() error { return f.applyClusterWide(ctx, role, binding, before) },
+		func() error {
+			_, err := f.applyOne(ctx, role, owner)
+			if err == nil {
+				_, err = f.bind(ctx, binding, owner)
+			}
+			return err
+		},
+		func() error { return f.applyClusterWide(ctx, clusterRole, clusterBinding, before) },
 		func() error { return f.applyElsewhere(ctx, others) },
 	}
 	for _, object := range rest {
@@ -106,12 +118,24 @@ func (f *Fleet) applyClusterWide(ctx context.Context, role, binding deploy.Objec
 	if _, err := f.applyOne(ctx, role, nil); err != nil {
 		return err
 	}
-	made, err := f.applyOne(ctx, binding, nil)
+	made, err := f.bind(ctx, binding, nil)
 	if err != nil {
 		return err
 	}
 	_, err = f.applyOne(ctx, role, ownerReference(apiVersion, kind, made))
 	return err
+}
+
+// bind applies the binding of a role that was applied before. The host's authorizer hears of the role a moment later, and
+// until then does not find it, unless the caller may bind anything.
+func (f *Fleet) bind(ctx context.Context, binding deploy.Object, owner *metav1.OwnerReference) (*unstructured.Unstructured, error) {
+	const patience = 5 * time.Second
+	for begin := time.Now(); ; {
+		made, err := f.applyOne(ctx, binding, owner)
+		if !apierrors.IsNotFound(err) || time.Since(begin) > patience || !pause(ctx, pollInterval/4) {
+			return made, err
+		}
+	}
 }
 
 // applyOne applies an object, owned by owner if there is one. It takes fields over that others have set, such as a
@@ -134,6 +158,9 @@ func (f *Fleet) applyOne(ctx context.Context, object deploy.Object, owner *metav
 	}
 	made, err := where.Apply(ctx, object.GetName(), desired, metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: dryRun})
 	if err != nil {
+		if k.name == "ClusterRole" && apierrors.IsForbidden(err) {
+			return nil, fmt.Errorf("%w (a tenant with --namespaced does without)", f.failed(fmt.Sprintf("apply %s %q", k.name, object.GetName()), shorter(err)))
+		}
 		return nil, f.failed(fmt.Sprintf("apply %s %q%s", k.name, object.GetName(), place), shorter(err))
 	}
 	return made, nil

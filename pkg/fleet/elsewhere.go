@@ -36,7 +36,7 @@ func (f *Fleet) applyElsewhere(ctx context.Context, objects []deploy.Object) err
 		if kindOf(object).name != "RoleBinding" {
 			continue
 		}
-		made, err := f.applyOne(ctx, object, nil)
+		made, err := f.bind(ctx, object, nil)
 		if err != nil {
 			return err
 		}

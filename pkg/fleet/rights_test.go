@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"nestling.dev/nestling/pkg/deploy"
 )
 
 // limited is what somebody sees who may do nothing on the host, and then what a Role lets them.
@@ -44,6 +46,17 @@ func limited(t *testing.T, s *simulated) {
 	_, err = s.as(t, "maker").Create(ctx, o)
 	require.ErrorContains(t, err, `apply Role "f" in namespace "limited": `)
 	require.ErrorContains(t, err, `is attempting to grant RBAC permissions not currently held (the tenant's own; nestling manifests lists them)`)
+	none()
+
+	// One who holds what the tenant needs as well can.
+	s.grant(t, "ci", "limited", append(deploy.Rules("limited", deploy.SyncOptions(&o.Deploy.Config)), rbacv1.PolicyRule{
+		APIGroups: []string{"", "apps", "rbac.authorization.k8s.io"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"},
+		Resources: []string{"configmaps", "services", "serviceaccounts", "secrets", "pods", "statefulsets", "roles", "rolebindings", "persistentvolumeclaims"},
+	}))
+	_, err = s.as(t, "ci").Create(ctx, o)
+	require.NoError(t, err)
+	_, err = s.as(t, "ci").Delete(ctx, DeleteOptions{Tenant: "f", Namespace: "limited", Timeout: patience})
+	require.NoError(t, err)
 	none()
 
 	// One whose rights end at the namespace can do all, but for what is outside.
