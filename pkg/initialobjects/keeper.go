@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,8 +20,6 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
-
-	"nestling.dev/nestling/pkg/metrics/families"
 )
 
 const (
@@ -50,8 +47,8 @@ type Options struct {
 	Objects []*unstructured.Unstructured
 	// Recorder tells the tenant.
 	Recorder record.EventRecorder
-	// Registerer takes the metric; nil: nobody does.
-	Registerer prometheus.Registerer
+	// Metrics count the objects.
+	Metrics *Metrics
 }
 
 // Keeper applies objects and keeps them.
@@ -61,7 +58,6 @@ type Keeper struct {
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	queue   workqueue.TypedRateLimitingInterface[int]
 	watches *watches
-	metric  *prometheus.GaugeVec
 
 	mu    sync.Mutex
 	items []*item
@@ -94,7 +90,6 @@ func New(options Options) (*Keeper, error) {
 		options: options, client: client,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(known)),
 		queue:  workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[int](retryMin, retryMax)),
-		metric: families.NewGauge(families.InitialObjects),
 	}
 	k.watches = newWatches(client, k.changed)
 	for _, object := range inOrder(options.Objects) {
@@ -106,11 +101,6 @@ func New(options Options) (*Keeper, error) {
 		labels[Label] = "true"
 		want.SetLabels(labels)
 		k.items = append(k.items, &item{want: want})
-	}
-	if options.Registerer != nil {
-		if err := options.Registerer.Register(k.metric); err != nil {
-			return nil, fmt.Errorf("metric of initial objects: %w", err)
-		}
 	}
 	return k, nil
 }
@@ -207,8 +197,7 @@ func (k *Keeper) note(ctx context.Context, i int, err error) {
 	now := item.failure
 	kept, failed := k.count()
 	k.mu.Unlock()
-	k.metric.WithLabelValues("kept").Set(float64(kept))
-	k.metric.WithLabelValues("failed").Set(float64(failed))
+	k.options.Metrics.set(kept, failed)
 	if err == nil {
 		if was != "" {
 			klog.FromContext(ctx).Info("Initial object is there now", "kind", item.want.GetKind(), "namespace", item.namespace, "name", item.want.GetName())

@@ -73,7 +73,7 @@ func keep(t *testing.T, text string) *world {
 	})
 	objects, problems := Check(read(t, text))
 	require.Empty(t, problems)
-	keeper, err := New(Options{Virtual: config, Objects: objects, Recorder: w.events, Registerer: w.metrics})
+	keeper, err := New(Options{Virtual: config, Objects: objects, Recorder: w.events, Metrics: NewMetrics(w.metrics)})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)

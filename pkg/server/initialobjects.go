@@ -22,13 +22,16 @@ const initialObjectsUser = "nestling:initial-objects"
 // initialObjects is the component that keeps the operator's objects in the tenant; there is
 // none where there are none. It is the last: they may need all that a tenant has.
 func (s *server) initialObjects() []lifecycle.Component {
+	metrics := initialobjects.NewMetrics(s.metrics.Registerer())
 	if len(s.config.InitialObjects) == 0 {
 		return nil
 	}
-	return []lifecycle.Component{lifecycle.New("initial-objects", s.runInitialObjects)}
+	return []lifecycle.Component{lifecycle.New("initial-objects", func(ctx context.Context, ready func()) error {
+		return s.runInitialObjects(ctx, ready, metrics)
+	})}
 }
 
-func (s *server) runInitialObjects(ctx context.Context, ready func()) error {
+func (s *server) runInitialObjects(ctx context.Context, ready func(), metrics *initialobjects.Metrics) error {
 	virtual, err := s.apiServer.ClientConfig(initialObjectsUser, "system:masters")
 	if err != nil {
 		return err
@@ -42,8 +45,8 @@ func (s *server) runInitialObjects(ctx context.Context, ready func()) error {
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	keeper, err := initialobjects.New(initialobjects.Options{
 		Virtual: virtual, Objects: s.config.Objects(),
-		Recorder:   broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: initialobjects.FieldManager}),
-		Registerer: s.metrics.Registerer(),
+		Recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: initialobjects.FieldManager}),
+		Metrics:  metrics,
 	})
 	if err != nil {
 		return err

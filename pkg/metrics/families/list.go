@@ -105,7 +105,7 @@ func All() []Family {
 			When: "the tenant has a time to live",
 			Help: "When the tenant removes itself."},
 
-		{Name: InitialObjects, Type: Gauge, Labels: []string{"state"}, When: "the tenant has any",
+		{Name: InitialObjects, Type: Gauge, Labels: []string{"state"},
 			Help: "The operator's initial objects that the tenant has as they should be (kept), and those that its API does not take (failed)."},
 	}
 }
