@@ -32,12 +32,12 @@ import (
 
 // network is what others do with what the tenant says about it.
 func network() []Story {
-	return []Story{
+	return append([]Story{
 		{Name: "an Ingress serves hosts and paths, with the tenant's certificate", Run: ingress},
 		{Name: "an Ingress of the tenant's own class stays in the tenant", Run: ownIngressClass},
 		{Name: "a network policy means the tenant's pods, and nobody else's", Run: networkPolicy},
 		{Name: "network policies hold, and leave the tenant's DNS and API in reach", Real: true, Run: enforced},
-	}
+	}, exposures()...)
 }
 
 // keyPair is a certificate for a host that signs itself.

@@ -22,6 +22,8 @@ const (
 	serverAnnotation = "nestling.dev/server"
 	// renewAnnotation is when the credential is renewed, RFC 3339.
 	renewAnnotation = "nestling.dev/renew-at"
+	// expiresAnnotation is the end of the credential, RFC 3339.
+	expiresAnnotation = "nestling.dev/credential-expires-at"
 	// contentAnnotation is a hash of what the Secret was made of and of its data: where it does not fit, somebody
 	// changed one of them.
 	contentAnnotation = "nestling.dev/content"
@@ -158,10 +160,14 @@ func judge(secret *corev1.Secret, of string, owned bool, wanted origin, now time
 	return good
 }
 
-// renewal is when a Secret has to be looked at again; zero if it does not say.
-func renewal(secret *corev1.Secret) time.Time {
-	at, _ := time.Parse(time.RFC3339, secret.Annotations[renewAnnotation])
-	return at
+// life is when a credential is renewed, and when it would end; zero if that is not known.
+type life struct{ renew, end time.Time }
+
+// lifeOf is what a Secret says.
+func lifeOf(secret *corev1.Secret) life {
+	renew, _ := time.Parse(time.RFC3339, secret.Annotations[renewAnnotation])
+	end, _ := time.Parse(time.RFC3339, secret.Annotations[expiresAnnotation])
+	return life{renew, end}
 }
 
 // annotations tell what judge reads.
@@ -170,6 +176,7 @@ func annotations(of string, from origin, data map[string][]byte, credential Cred
 		deploy.KubeconfigOfAnnotation: of,
 		serverAnnotation:              from.Server,
 		contentAnnotation:             from.hash(data),
+		expiresAnnotation:             credential.Expires.UTC().Format(time.RFC3339),
 		renewAnnotation:               credential.renewAt().UTC().Format(time.RFC3339),
 	}
 }

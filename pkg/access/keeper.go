@@ -49,6 +49,9 @@ type Options struct {
 	// Virtual connects to the tenant's API, for ServiceAccounts and roles.
 	Virtual func() (kubernetes.Interface, error)
 
+	// Expires is told when the administrator's certificate would end; nil: nobody is.
+	Expires func(time.Time)
+
 	Clock clock.Clock // default: the real one
 }
 
@@ -136,14 +139,14 @@ func (k *Keeper) locate(watch *watch) Location {
 func (k *Keeper) keep(ctx context.Context, location Location) time.Duration {
 	now := k.opts.Clock.Now()
 	next := now.Add(checkInterval)
-	at, err := k.keepAdmin(ctx, location)
+	admin, err := k.keepAdmin(ctx, location)
 	errs := []error{err}
 	sooner := func(at time.Time) {
 		if !at.IsZero() && at.Before(next) {
 			next = at
 		}
 	}
-	sooner(at)
+	sooner(admin.renew)
 	if !k.tidied {
 		err := k.tidy(ctx)
 		k.tidied = err == nil
@@ -155,12 +158,12 @@ func (k *Keeper) keep(ctx context.Context, location Location) time.Duration {
 		if entry.InCluster {
 			server = k.opts.InClusterURL
 		}
-		at, err := k.keepSecret(ctx, entry, server)
+		one, err := k.keepSecret(ctx, entry, server)
 		if err != nil {
 			err = fmt.Errorf("kubeconfigs[%d]: %w", i, err)
 		}
 		errs = append(errs, err)
-		sooner(at)
+		sooner(one.renew)
 	}
 	if err := utilerrors.NewAggregate(errs); k.say(ctx, err) {
 		return retryInterval
@@ -182,7 +185,7 @@ func (k *Keeper) say(ctx context.Context, err error) bool {
 }
 
 // keepAdmin gives the serving certificate its names first, so that a URL is never there before the certificate for it.
-func (k *Keeper) keepAdmin(ctx context.Context, location Location) (time.Time, error) {
+func (k *Keeper) keepAdmin(ctx context.Context, location Location) (life, error) {
 	server := location.URL
 	if server == "" {
 		if location.Missing != k.location.Missing {
@@ -195,14 +198,18 @@ func (k *Keeper) keepAdmin(ctx context.Context, location Location) (time.Time, e
 		names = append(names, host)
 	}
 	if err := k.opts.SetSANs(names); err != nil {
-		return time.Time{}, err
+		return life{}, err
 	}
 	if server != k.current {
 		klog.FromContext(ctx).Info("The API is reached from outside", "server", server)
 	}
 	k.location, k.current = location, server
-	return k.keepSecret(ctx, config.Kubeconfig{
+	out, err := k.keepSecret(ctx, config.Kubeconfig{
 		Secret: config.ObjectRef{Namespace: k.opts.Names.Namespace, Name: k.opts.Names.Kubeconfig()},
 		Format: config.FormatKubeconfig, ClusterName: k.opts.Names.Tenant,
 	}, server)
+	if err == nil && k.opts.Expires != nil {
+		k.opts.Expires(out.end)
+	}
+	return out, err
 }

@@ -31,42 +31,42 @@ const (
 	tokenLifetime = 24 * time.Hour
 )
 
-// keepSecret makes one Secret right, and returns when it has to be renewed. Where there is no URL yet, there is no
+// keepSecret makes one Secret right, and returns how long its credential lives. Where there is no URL yet, there is no
 // Secret yet, either.
-func (k *Keeper) keepSecret(ctx context.Context, entry config.Kubeconfig, server string) (time.Time, error) {
+func (k *Keeper) keepSecret(ctx context.Context, entry config.Kubeconfig, server string) (life, error) {
 	if server == "" {
-		return time.Time{}, nil
+		return life{}, nil
 	}
 	secrets := k.opts.Host.CoreV1().Secrets(entry.Secret.Namespace)
 	secret, err := secrets.Get(ctx, entry.Secret.Name, metav1.GetOptions{})
 	exists := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
-		return time.Time{}, fmt.Errorf("read host Secret %s/%s: %w", entry.Secret.Namespace, entry.Secret.Name, err)
+		return life{}, fmt.Errorf("read host Secret %s/%s: %w", entry.Secret.Namespace, entry.Secret.Name, err)
 	}
 	ours := entry.Secret.Namespace == k.opts.Names.Namespace
 	if !exists && !ours {
-		return time.Time{}, fmt.Errorf("host Secret %s/%s is missing: apply the tenant's manifests again", entry.Secret.Namespace, entry.Secret.Name)
+		return life{}, fmt.Errorf("host Secret %s/%s is missing: apply the tenant's manifests again", entry.Secret.Namespace, entry.Secret.Name)
 	}
 	from, err := k.origin(ctx, entry, server)
 	if err != nil {
-		return time.Time{}, err
+		return life{}, err
 	}
 	if exists {
 		switch judge(secret, k.of, owned(secret, k.opts.Owner), from, k.opts.Clock.Now()) {
 		case good:
-			return renewal(secret), nil
+			return lifeOf(secret), nil
 		case foreign:
-			return time.Time{}, fmt.Errorf("host Secret %s/%s is not this tenant's, and stays as it is: remove it, or choose another name",
+			return life{}, fmt.Errorf("host Secret %s/%s is not this tenant's, and stays as it is: remove it, or choose another name",
 				entry.Secret.Namespace, entry.Secret.Name)
 		}
 	}
 	credential, err := k.credential(ctx, entry, from)
 	if err != nil {
-		return time.Time{}, err
+		return life{}, err
 	}
 	data, err := Access{Format: entry.Format, Cluster: entry.ClusterName, Server: server, CA: from.CA, Credential: credential}.Data()
 	if err != nil {
-		return time.Time{}, err
+		return life{}, err
 	}
 	made := annotations(k.of, from, data, credential)
 	if exists {
@@ -82,9 +82,9 @@ func (k *Keeper) keepSecret(ctx context.Context, entry config.Kubeconfig, server
 		}, metav1.CreateOptions{})
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("write host Secret %s/%s: %w", entry.Secret.Namespace, entry.Secret.Name, err)
+		return life{}, fmt.Errorf("write host Secret %s/%s: %w", entry.Secret.Namespace, entry.Secret.Name, err)
 	}
-	return credential.renewAt(), nil
+	return life{credential.renewAt(), credential.Expires}, nil
 }
 
 // patch fails if somebody has written the Secret since it was read: it may be theirs now.

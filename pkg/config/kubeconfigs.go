@@ -89,7 +89,7 @@ func kubeconfigProblems(all []Kubeconfig, tenant, namespace string) []Problem {
 		case detail != "":
 		case twice:
 			field, detail = "secret", fmt.Sprintf("%s/%s is that of kubeconfigs[%d] too", ref.Namespace, ref.Name, first)
-		case ref.Namespace == namespace && slices.Contains([]string{tenant + "-kubeconfig", tenant + "-pki"}, ref.Name):
+		case ref.Namespace == namespace && slices.Contains([]string{tenant + "-kubeconfig", tenant + "-pki", tenant + "-metrics"}, ref.Name):
 			field, detail = "secret.name", fmt.Sprintf("%q is the tenant's own", ref.Name)
 		}
 		seen[ref] = i

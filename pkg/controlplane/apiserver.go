@@ -269,6 +269,9 @@ func (s *APIServer) awaitReady(ctx context.Context, loopback *rest.Config) error
 // always in it. Connections that are made from now on see them.
 func (s *APIServer) SetSANs(sans []string) error { return s.serving.setNames(sans) }
 
+// ServingExpires is when the serving certificate would end; it is renewed before.
+func (s *APIServer) ServingExpires() time.Time { return s.serving.expires() }
+
 // ClientConfig connects to this server as user, with a client certificate of
 // its own and without a client-side rate limit. It can be called once the
 // server is ready.

@@ -62,6 +62,13 @@ func (c *servingCertificate) AddListener(listener dynamiccertificates.Listener) 
 	c.listeners = append(c.listeners, listener)
 }
 
+// expires is when the one that is in use would end.
+func (c *servingCertificate) expires() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.renewAt.Add(servingRenewal)
+}
+
 // setNames replaces the certificate if its names differ.
 func (c *servingCertificate) setNames(names []string) error {
 	c.mu.Lock()

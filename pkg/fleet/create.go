@@ -88,6 +88,9 @@ func (f *Fleet) Create(ctx context.Context, o CreateOptions) (*Created, error) {
 			return nil, err
 		}
 	}
+	if err := f.removeElsewhere(ctx, n, o.Deploy.Config.Kubeconfigs); err != nil { // what it had and is not to have any more
+		return nil, err
+	}
 	set, err := f.apply(ctx, n, objects, before)
 	if err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func (f *Fleet) Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
 		return nil, err
 	}
 	goes := slices.DeleteFunc(slices.Clone(own), func(one item) bool { return one.Resource == claims && !claimsGo })
-	if err := f.removeElsewhere(ctx, n); err != nil {
+	if err := f.removeElsewhere(ctx, n, nil); err != nil {
 		return nil, err
 	}
 	stays, err := f.remove(ctx, n, goes)

@@ -49,9 +49,9 @@ func (f *Fleet) applyElsewhere(ctx context.Context, objects []deploy.Object) err
 	return nil
 }
 
-// removeElsewhere removes what a tenant has in other namespaces. Its configuration tells where that is, so this comes
-// before that goes.
-func (f *Fleet) removeElsewhere(ctx context.Context, n deploy.Names) error {
+// removeElsewhere removes what a tenant has in other namespaces, but for what it keeps. Its configuration tells where
+// that is, so this comes before that goes.
+func (f *Fleet) removeElsewhere(ctx context.Context, n deploy.Names, keep []config.Kubeconfig) error {
 	settings, err := f.host.CoreV1().ConfigMaps(n.Namespace).Get(ctx, n.Config(), metav1.GetOptions{})
 	if err != nil {
 		return f.failed(fmt.Sprintf("read ConfigMap %q in namespace %q", n.Config(), n.Namespace), optional(err))
@@ -61,10 +61,13 @@ func (f *Fleet) removeElsewhere(ctx context.Context, n deploy.Names) error {
 		return nil // the process could not read it, either, and has written nothing
 	}
 	var tasks []func() error
-	namespaces := map[string]bool{n.Namespace: true, "": true}
+	namespaces, kept := map[string]bool{n.Namespace: true, "": true}, map[config.ObjectRef]bool{}
+	for _, entry := range keep {
+		namespaces[entry.Secret.Namespace], kept[entry.Secret] = true, true
+	}
 	for _, entry := range read.Kubeconfigs {
 		namespace, name := entry.Secret.Namespace, entry.Secret.Name
-		if namespace != "" && namespace != n.Namespace {
+		if namespace != "" && namespace != n.Namespace && !kept[entry.Secret] {
 			tasks = append(tasks, func() error { return f.removeSecret(ctx, n, namespace, name) })
 		}
 		if namespaces[namespace] {

@@ -160,10 +160,19 @@ func readers(t *testing.T, s *simulated) {
 	require.NoError(t, err)
 	require.Equal(t, "RoleBinding", role.OwnerReferences[0].Kind)
 
+	// Another Secret instead of the first.
+	o.Deploy.Config.Kubeconfigs = []config.Kubeconfig{{Secret: config.ObjectRef{Namespace: "others", Name: "second"}}}
+	_, err = s.Create(ctx, o)
+	require.NoError(t, err)
+	_, err = secrets.Get(ctx, "r", metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err), "%v", err)
+	_, err = secrets.Get(ctx, "second", metav1.GetOptions{})
+	require.NoError(t, err)
+
 	_, err = s.Delete(ctx, DeleteOptions{Tenant: "r", Namespace: "readers", Timeout: patience})
 	require.NoError(t, err)
 	for what, err := range map[string]error{
-		"Secret":      second(secrets.Get(ctx, "r", metav1.GetOptions{})),
+		"Secret":      second(secrets.Get(ctx, "second", metav1.GetOptions{})),
 		"Role":        second(s.host.RbacV1().Roles("others").Get(ctx, n.Kubeconfigs(), metav1.GetOptions{})),
 		"RoleBinding": second(s.host.RbacV1().RoleBindings("others").Get(ctx, n.Kubeconfigs(), metav1.GetOptions{})),
 	} {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +24,7 @@ func (s *server) runKubeconfig(ctx context.Context, ready func()) error {
 		FixedURL: s.config.ServerURL, InClusterURL: s.config.InClusterURL,
 		SANs: s.sans(), SetSANs: s.apiServer.SetSANs,
 		Kubeconfigs: s.config.Kubeconfigs,
+		Expires:     func(at time.Time) { s.adminExpires.Store(&at) },
 		Virtual: func() (kubernetes.Interface, error) {
 			virtual, err := s.apiServer.ClientConfig(accessUser, "system:masters")
 			if err != nil {

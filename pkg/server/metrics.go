@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync/atomic"
 	"time"
 
 	"nestling.dev/nestling/pkg/metrics"
@@ -16,8 +17,13 @@ func (s *server) storeSize() (metrics.StoreSize, bool) {
 func (s *server) expiries() map[string]time.Time {
 	ca, frontProxy := s.pki.Expires()
 	out := map[string]time.Time{"ca": ca, "front-proxy-ca": frontProxy}
-	if at := s.scrapeExpires.Load(); at != nil {
-		out["metrics"] = *at
+	for name, at := range map[string]*atomic.Pointer[time.Time]{"metrics": &s.scrapeExpires, "kubeconfig": &s.adminExpires} {
+		if at := at.Load(); at != nil {
+			out[name] = *at
+		}
+	}
+	if s.apiServer != nil {
+		out["serving"] = s.apiServer.ServingExpires()
 	}
 	return out
 }

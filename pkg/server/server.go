@@ -85,6 +85,7 @@ type server struct {
 	objectsTried atomic.Bool // the operator's initial objects
 
 	scrapeExpires atomic.Pointer[time.Time] // of the certificate for Prometheus
+	adminExpires  atomic.Pointer[time.Time] // of the administrator's certificate
 }
 
 // Run runs the tenant until ctx ends, then stops everything in order. A failure of

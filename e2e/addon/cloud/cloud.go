@@ -105,7 +105,7 @@ func Start(ctx context.Context, config *rest.Config, backends bool) (cloud *Clou
 		server := &http.Server{Handler: http.HandlerFunc(c.serve), ReadHeaderTimeout: time.Minute}
 		if secure {
 			c.HTTPS = listener.Addr().String()
-			listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.certificate})
+			listener = tls.NewListener(c.split(running, listener), &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.certificate})
 		} else {
 			c.HTTP = listener.Addr().String()
 		}
