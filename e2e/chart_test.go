@@ -200,6 +200,26 @@ func (r *renderer) agree(t *testing.T, files []string) {
 	charted, err := r.helm(t, args...)
 	require.NoError(t, err, string(charted))
 	same(t, want, objectsOf(t, charted))
+
+	overlay := "base"
+	switch {
+	case options.Ephemeral && options.Namespaced:
+		return // overlays are for one of them
+	case options.Ephemeral:
+		overlay = "overlays/ephemeral"
+	case options.Namespaced:
+		overlay = "overlays/namespaced"
+	}
+	tree, err := deploy.Tree(options)
+	require.NoError(t, err)
+	for name, content := range tree {
+		path := filepath.Join(dir, "manifests", name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+	}
+	built, err := exec.CommandContext(t.Context(), r.app.Kustomize, filepath.Join(dir, "manifests", overlay)).CombinedOutput()
+	require.NoError(t, err, string(built))
+	same(t, want, objectsOf(t, built))
 }
 
 // same compares object by object, so that a difference can be read.

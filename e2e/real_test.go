@@ -106,6 +106,10 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		require.NoError(t, host.ImportImage(t.Context(), image))
 	}
 
+	upgrade := node.Product(binary)
+	upgrade.Name += "-next"
+	require.NoError(t, host.ImportImage(t.Context(), upgrade))
+
 	metricsServer, err := metricsserver.Build(t.Context(), root)
 	require.NoError(t, err)
 	require.NoError(t, host.ImportImage(t.Context(), metricsServer.Image()))
@@ -130,6 +134,7 @@ func realWorld(t *testing.T, root, binary string, host *node.Host, volumes strin
 		Cloud: platform, Enforces: true, DeviceDriver: dra.Driver,
 		Real: true, Image: node.ToolsImage, Kubectl: host.Kubectl(t.Context()).Path,
 		Program: binary, ProductImage: node.ProductImage,
+		ProductImageUpgrade: upgrade.Name, Chart: filepath.Join(root, "manifests", "chart", "nestling"),
 		Kill: installer.kill, Restart: installer.restart,
 		DialFrom:    dialFrom,
 		StopHostAPI: host.StopAPIServer, StartHostAPI: host.StartAPIServer, Outage: outage,

@@ -25,7 +25,9 @@ const (
 type Application struct {
 	// Helm is the program, and Chart the directory of the chart.
 	Helm, Chart string
-	bin         string
+	// Kustomize builds a directory, as kubectl does.
+	Kustomize string
+	bin       string
 }
 
 // Build compiles it into <root>/bin/apps; root is the repository's. The go command knows
@@ -36,7 +38,7 @@ func Build(ctx context.Context, root string) (*Application, error) {
 		return nil, err
 	}
 	command := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", bin+string(filepath.Separator),
-		"helm.sh/helm/v3/cmd/helm", "github.com/nats-io/nats-server/v2", "./cmd/natsbox")
+		"helm.sh/helm/v3/cmd/helm", "github.com/nats-io/nats-server/v2", "./cmd/natsbox", "./cmd/kustomize")
 	command.Dir = filepath.Join(root, "e2e", "appbins")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
 	var said bytes.Buffer
@@ -45,7 +47,8 @@ func Build(ctx context.Context, root string) (*Application, error) {
 		return nil, fmt.Errorf("build helm and NATS: %w: %s", err, strings.TrimSpace(said.String()))
 	}
 	return &Application{
-		Helm: filepath.Join(bin, "helm"), Chart: filepath.Join(root, "e2e", "charts", "nats"), bin: bin,
+		Kustomize: filepath.Join(bin, "kustomize"),
+		Helm:      filepath.Join(bin, "helm"), Chart: filepath.Join(root, "e2e", "charts", "nats"), bin: bin,
 	}, nil
 }
 

@@ -42,6 +42,8 @@ type World struct {
 	Kubectl string
 	// Program is ours, and ProductImage that of the control plane with it.
 	Program, ProductImage string
+	// ProductImageUpgrade is the same by another name, and Chart the directory of our Helm chart.
+	ProductImageUpgrade, Chart string
 
 	// DNSAddress is where a test asks a tenant's DNS; nil: at the address of its Service.
 	DNSAddress func(tenant string) string
@@ -98,7 +100,7 @@ type Story struct {
 // All is every story, in reading order.
 func All() []Story {
 	var all []Story
-	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), operatorRules(), observation(), explanations(), operatorStories(), applications(), removal(), Runs(), crash()} {
+	for _, part := range [][]Story{workloads(), configuration(), storage(), tokens(), streams(), tenancy(), attacks(), names(), network(), disruption(), nodes(), classes(), devices(), hostside(), preflight(), operatorRules(), observation(), explanations(), operatorStories(), applications(), installation(), removal(), Runs(), crash()} {
 		all = append(all, part...)
 	}
 	return all
