@@ -24,7 +24,7 @@ import (
 )
 
 // mixes is how many random sets of parts are rendered.
-const mixes = 24
+const mixes = 16
 
 // parts are files of values that go together, whatever others are there.
 func parts() map[string]string {
@@ -80,6 +80,7 @@ func parts() map[string]string {
   - {secret: {name: here}, user: jane, groups: [dev], clusterRole: view, namespaces: []}
   - {secret: {namespace: flux-system, name: x}, format: flux, serviceAccount: {name: flux}, clusterRole: cluster-admin}
   - {secret: {namespace: argocd, name: another}, user: joe, role: deployer, namespaces: [web]}`,
+		"initial objects":   "config: {initialObjects: [{apiVersion: v1, kind: Namespace, metadata: {name: apps, labels: {}}}, {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: apps}, data: {text: \"two\\nlines\\n\", empty: ''}}]}",
 		"another address":   "config: {apiServer: {sans: [team-a.example.org, 192.0.2.7], serverURL: 'https://team-a.example.org:6443'}}",
 		"a text to be torn": "config: {apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, jwt: [{issuer: {url: https://issuer.example, audiences: [kubernetes]}, claimMappings: {username: {claim: sub, prefix: 'oidc:'}}, claimValidationRules: [{expression: 'claims.exp - claims.nbf <= 86400 && claims.hd == \"a domain of many letters that makes a long line\"', message: \"no more than\\na day\"}]}]}}}",
 	}

@@ -75,5 +75,5 @@ func reference(out *strings.Builder) {
 
 // inFile are the words about a flag as they hold in a file, where lists are lists and documents stand in place.
 func inFile(usage string) string {
-	return strings.NewReplacer("file with a", "a", ", separated by commas", "", "as KEY=VALUE", "by key").Replace(usage)
+	return strings.NewReplacer("file with a", "a", "YAML file of objects", "objects", ", separated by commas", "", "as KEY=VALUE", "by key").Replace(usage)
 }
