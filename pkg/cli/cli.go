@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nestling.dev/nestling/pkg/config"
+	"nestling.dev/nestling/pkg/version"
 )
 
 // Exit codes. Scripts rely on them.
@@ -71,10 +72,13 @@ func newRootCommand(accepted func()) *cobra.Command {
 		Short: "A whole Kubernetes cluster in one pod of another",
 		Long: `A nestling is a whole Kubernetes cluster that lives in one pod of another cluster. Its tenant gets a real API
 server; its pods run on the host's nodes.`,
+		Version:          version.Get().String(),
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { accepted() },
 	}
+	root.Flags().Bool("version", false, "say which build this is")
+	root.SetVersionTemplate("{{.Version}}\n") // what `nestling version` prints
 	root.AddCommand(
 		newServeCommand(),
 		newManifestsCommand(),

@@ -143,6 +143,8 @@ func TestVersion(t *testing.T) {
 	require.Zero(t, code)
 	require.True(t, strings.HasPrefix(stdout, "nestling v"), stdout)
 	require.Equal(t, 1, strings.Count(stdout, "\n"))
+	_, short, _ := run(t, "--version")
+	require.Equal(t, stdout, short)
 
 	_, stdout, _ = run(t, "version", "-o", "json")
 	var info version.Info
