@@ -20,7 +20,8 @@ import (
 // runs is how many `nestling run` TestBenchRuns starts at once; `make run-twenty` sets it.
 const runs = "NESTLING_RUNS"
 
-// TestBenchRuns starts many runs at once on a real node that has nothing else to do.
+// TestBenchRuns starts many runs at once on a real node that has nothing else to do; its last result is
+// e2e/runs/RESULTS.md.
 func TestBenchRuns(t *testing.T) {
 	count, err := strconv.Atoi(os.Getenv(runs))
 	if err != nil {
