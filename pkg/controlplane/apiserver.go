@@ -25,6 +25,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 	"k8s.io/utils/clock"
 
+	"nestling.dev/nestling/pkg/controlplane/apidocs"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 )
 
@@ -68,7 +69,7 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 	}
 	defer func() { _ = listener.Close() }() // a second close, if upstream got so far
 
-	server, loopback, err := s.build(ctx, listener)
+	server, generic, err := s.build(ctx, listener)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,8 @@ func (s *APIServer) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
+	generic.OpenAPIV3Config.Definitions = nil // the documents are made
+	loopback := generic.LoopbackClientConfig
 	s.address.Store(&address{port: listener.Addr().(*net.TCPAddr).Port, loopback: loopback})
 
 	// A stop waits for the end of the start: some of upstream's start hooks end
@@ -129,7 +132,7 @@ func (s *APIServer) listen(ctx context.Context) (net.Listener, error) {
 }
 
 // build makes upstream's chain of three API servers.
-func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregatorapiserver.APIAggregator, *rest.Config, error) {
+func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregatorapiserver.APIAggregator, *genericapiserver.Config, error) {
 	files, err := s.opts.writeFiles(s.serving)
 	if err != nil {
 		return nil, nil, err
@@ -157,6 +160,9 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err := s.adjust(config); err != nil {
 		return nil, nil, fmt.Errorf("configure: %w", err)
 	}
+	generic := config.KubeAPIs.ControlPlane.Generic
+	generic.SkipOpenAPIInstallation = true // see apidocs
+	apidocs.LetGo(generic.OpenAPIConfig, generic.OpenAPIV3Config)
 	bootstrap := replaceBootstrap(config, s.groupPolicy())
 	completed, err := config.Complete()
 	if err != nil {
@@ -169,7 +175,8 @@ func (s *APIServer) build(ctx context.Context, listener net.Listener) (*aggregat
 	if err := s.extend(server, bootstrap); err != nil {
 		return nil, nil, err
 	}
-	return server, config.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig, nil
+	apidocs.Install(next(server), generic.OpenAPIConfig, generic.OpenAPIV3Config)
+	return server, generic, nil
 }
 
 // adjust sets what has no flag.
@@ -219,11 +226,16 @@ func (s *APIServer) groupPolicy() clusterPolicy {
 	return out
 }
 
+// next is the server of upstream's own API, behind the aggregator.
+func next(server *aggregatorapiserver.APIAggregator) *genericapiserver.GenericAPIServer {
+	return server.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)
+}
+
 // extend adds to the outermost server of the chain, which sees every request first, and
 // API groups to the next one, to which that hands what no APIService claims.
 func (s *APIServer) extend(server *aggregatorapiserver.APIAggregator, bootstrap genericapiserver.PostStartHookFunc) error {
 	for _, group := range s.opts.Groups {
-		if err := group.Install(server.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)); err != nil {
+		if err := group.Install(next(server)); err != nil {
 			return err
 		}
 	}

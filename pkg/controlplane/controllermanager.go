@@ -49,8 +49,8 @@ type ControllerManagerOptions struct {
 // ControllerManager is upstream's kube-controller-manager as a component. It
 // can run only once per process.
 type ControllerManager struct {
-	opts          ControllerManagerOptions
-	ownNamespaces bool // namespaces are emptied by package namespaces
+	opts           ControllerManagerOptions
+	ownControllers bool // some of upstream's are replaced: see TenantControllers
 }
 
 // NewControllerManager checks the options.
@@ -65,7 +65,7 @@ func NewControllerManager(opts ControllerManagerOptions) (*ControllerManager, er
 	}
 	manager := &ControllerManager{opts: opts}
 	if opts.Controllers == nil {
-		manager.opts.Controllers, manager.ownNamespaces = TenantControllers(), true
+		manager.opts.Controllers, manager.ownControllers = TenantControllers(), true
 	}
 	return manager, nil
 }
@@ -102,8 +102,9 @@ func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
 		}
 		return nil
 	})
-	if m.ownNamespaces {
+	if m.ownControllers {
 		group.Go(func() error { return runNamespaces(running, managerConfig) })
+		group.Go(func() error { return runPolicyStatus(running, managerConfig) })
 	}
 	return group.Wait()
 }
@@ -111,12 +112,21 @@ func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
 // namespaceController is the ServiceAccount that upstream's RBAC defaults let empty namespaces.
 const namespaceController = "namespace-controller"
 
+// identityFor connects as one of the controllers of the controller manager.
+func identityFor(managerConfig *config.Config, controller string) (*rest.Config, error) {
+	identities := clientbuilder.NewDynamicClientBuilder(rest.AnonymousClientConfig(managerConfig.Kubeconfig), managerConfig.Client.CoreV1(), metav1.NamespaceSystem)
+	clientConfig, err := identities.Config(controller)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", controller, err)
+	}
+	return clientConfig, nil
+}
+
 // runNamespaces is the namespace controller of a tenant, in place of upstream's.
 func runNamespaces(ctx context.Context, managerConfig *config.Config) error {
-	identities := clientbuilder.NewDynamicClientBuilder(rest.AnonymousClientConfig(managerConfig.Kubeconfig), managerConfig.Client.CoreV1(), metav1.NamespaceSystem)
-	clientConfig, err := identities.Config(namespaceController)
+	clientConfig, err := identityFor(managerConfig, namespaceController)
 	if err != nil {
-		return fmt.Errorf("%s: %w", namespaceController, err)
+		return err
 	}
 	controller, err := namespaces.New(ctx, clientConfig)
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 // all of upstream's defaults but those whose work is the host's. Everything
 // about a pod after it was created, and about volumes, happens on the host and
 // is mirrored; a controller that did it here, too, would fight with the mirror. And all
-// but the namespace controller, for which there is one that need not guess.
+// but the namespace controller, for which there is one that need not guess, and the one of
+// policies' statuses, for which there is one that needs less memory.
 func TenantControllers() []string {
-	controllers := []string{"*", "-" + names.NamespaceController}
+	controllers := []string{"*", "-" + names.NamespaceController, "-" + names.ValidatingAdmissionPolicyStatusController}
 	for _, name := range hostControllers() {
 		controllers = append(controllers, "-"+name)
 	}

@@ -164,6 +164,7 @@ func TestControlPlane(t *testing.T) {
 
 	t.Run("a new namespace gets its ServiceAccount and the root certificate", p.namespaceIsFurnished)
 	t.Run("a Deployment becomes pods", p.deploymentMakesPods)
+	t.Run("a policy is checked against the types that it names", p.policyIsChecked)
 	t.Run("a namespace goes with its last pod", p.namespaceGoes)
 	t.Run("ready waits for the additional check, live does not", p.readiness)
 	t.Run("the kubernetes Service has the address it was given", p.kubernetesService)
