@@ -37,11 +37,11 @@ func (d Document) decode(field string, scheme *runtime.Scheme, into runtime.Obje
 		return []Problem{{field, err.Error()}}
 	}
 	if d["kind"] != wanted[0].Kind {
-		return []Problem{{field + ".kind", fmt.Sprintf("%q: want %s", fmt.Sprint(d["kind"]), wanted[0].Kind)}}
+		return []Problem{{field + ".kind", fmt.Sprintf("%q: want %s", word(d["kind"]), wanted[0].Kind)}}
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDecoder()
 	_, _, err = decoder.Decode(d.bytes(), nil, into)
-	return decodeProblems(field, fmt.Sprint(d["apiVersion"]), err)
+	return decodeProblems(field, word(d["apiVersion"]), err)
 }
 
 // decodeProblems names the fields of what a strict decoder complains about.
@@ -162,4 +162,12 @@ func (d *documentsFile) Set(path string) error {
 			read = append(read, document)
 		}
 	}
+}
+
+// word is a value as its author wrote it; nothing, where there is none.
+func word(value any) string {
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprint(value)
 }

@@ -30,6 +30,8 @@ func TestBadDocumentsNameTheField(t *testing.T) {
 	for name, test := range map[string]struct{ file, want string }{
 		"another kind": {"apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v1, kind: AuthorizationConfiguration}}\n",
 			`apiServer.authentication.kind: "AuthorizationConfiguration": want AuthenticationConfiguration`},
+		"no kind": {"apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v1}}\n",
+			`apiServer.authentication.kind: "": want AuthenticationConfiguration`},
 		"a version that there is not": {"apiServer: {authentication: {apiVersion: apiserver.config.k8s.io/v7, kind: AuthenticationConfiguration}}\n",
 			`apiServer.authentication.apiVersion: "apiserver.config.k8s.io/v7" is not one that this version reads`},
 		"an unknown field": {authenticationHead + "    jwt: [{issuer: {urll: x}}]\n",
