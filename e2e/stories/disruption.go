@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -74,8 +75,7 @@ func evict(ctx context.Context, client kubernetes.Interface, namespace, name str
 func budget(t *testing.T, w *World) {
 	space := namespace(t, w.A, "budget")
 	guarded(t, w, space, "maxUnavailable: 1", 3)
-	// None more than one at a time, in either way. Both are asked for at once: a little later
-	// the first might have its successor.
+	// None more than one at a time, in either way, while the first has no successor.
 	for side, evictAt := range map[string]func(name string) error{
 		"tenant": func(name string) error { return evict(t.Context(), w.A.Client, space, name) },
 		"host": func(name string) error {
@@ -84,7 +84,9 @@ func budget(t *testing.T, w *World) {
 	} {
 		pods := podsOf(t, w.A, space, "app=web")
 		require.Len(t, pods, 3)
+		succeed := withoutSuccessors(t, w.A, space)
 		evicted := oneOfTwo(t, side, pods, evictAt)
+		succeed()
 		eventually(t, "the evicted pod's successor", func(ctx context.Context) (bool, string) {
 			now := podsOf(t, w.A, space, "app=web")
 			for _, pod := range now {
@@ -95,6 +97,26 @@ func budget(t *testing.T, w *World) {
 			return len(now) == 3, fmt.Sprint(len(now), " pods")
 		})
 		allowed(t, w, space, 1)
+	}
+}
+
+// withoutSuccessors lets nobody make pods in a namespace, until succeed is called. An API
+// server that meets another eviction half-way tries again half a second later, and by then
+// a simulated pod may have been replaced.
+func withoutSuccessors(t *testing.T, tenant *Tenant, space string) (succeed func()) {
+	t.Helper()
+	quotas := tenant.Client.CoreV1().ResourceQuotas(space)
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "no-more"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}}}
+	_, err := quotas.Create(t.Context(), quota, metav1.CreateOptions{})
+	require.NoError(t, err)
+	probe := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "example.org/none:1"}}}}
+	eventually(t, "the quota to hold", func(ctx context.Context) (bool, string) {
+		_, err := tenant.Client.CoreV1().Pods(space).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return apierrors.IsForbidden(err), errText(err)
+	})
+	return func() {
+		t.Helper()
+		require.NoError(t, quotas.Delete(t.Context(), quota.Name, metav1.DeleteOptions{}))
 	}
 }
 
