@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
 )
 
 // Tracker counts requests of people and programs from outside: not those of the control plane itself, of kubelets'
@@ -62,9 +64,22 @@ const admin = "nestling:admin"
 func counts(who user.Info) bool {
 	name := who.GetName()
 	if namespace, account, err := serviceaccount.SplitUsername(name); err == nil {
-		// A pod's own token names the pod. Upstream's namespace controller has a token without one.
-		return len(who.GetExtra()[serviceaccount.PodNameKey]) == 0 && (namespace != "kube-system" || account != "namespace-controller")
+		// A pod's own token names the pod. Upstream's controllers have tokens without one.
+		return len(who.GetExtra()[serviceaccount.PodNameKey]) == 0 && (namespace != metav1.NamespaceSystem || !controller(account))
 	}
 	// system: are the API server, the controller manager, and everybody who has not said who they are.
 	return name == admin || !strings.HasPrefix(name, "system:") && !strings.HasPrefix(name, "nestling:")
 }
+
+// controllers are the accounts of upstream's controllers, for which it has a role each.
+var controllers = sync.OnceValue(func() map[string]bool {
+	out := map[string]bool{}
+	for _, role := range bootstrappolicy.ControllerRoles() {
+		if account, ok := strings.CutPrefix(role.Name, "system:controller:"); ok {
+			out[account] = true
+		}
+	}
+	return out
+})
+
+func controller(account string) bool { return controllers()[account] }
