@@ -144,8 +144,12 @@ func newScan(t *testing.T, w *World) *scan {
 	t.Helper()
 	client, err := metadata.NewForConfig(w.HostConfig)
 	require.NoError(t, err)
-	lists, err := w.Host.Discovery().ServerPreferredResources()
-	require.NoError(t, err)
+	var lists []*metav1.APIResourceList
+	// One of the host's APIs may be an add-on that has just been installed.
+	eventually(t, "all APIs of the host", func(context.Context) (bool, string) {
+		lists, err = w.Host.Discovery().ServerPreferredResources()
+		return err == nil, errText(err)
+	})
 	out := &scan{world: w, metadata: client, kinds: map[schema.GroupVersionResource]bool{}}
 	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list"}}, lists) {
 		version, err := schema.ParseGroupVersion(list.GroupVersion)
