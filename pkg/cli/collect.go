@@ -59,7 +59,7 @@ The size of each part and of the whole is bounded.
 		case dir != "" && file != "":
 			return &usageError{errors.New("--output and --output-file: give one of them")}
 		case timeout <= 0:
-			return &usageError{fmt.Errorf("--timeout: %s is not above 0", timeout)}
+			return checkTimeout(timeout)
 		}
 		if dir != "" {
 			if err := collect.CheckDirectory(dir); err != nil {

@@ -51,8 +51,8 @@ Exit codes: the command's own, 128+N if signal N ended it, 126 if it cannot be r
 		if print && len(argv) > 0 {
 			return &usageError{errors.New("--print: a command gets its kubeconfig in a file")}
 		}
-		if timeout <= 0 {
-			return &usageError{fmt.Errorf("--timeout: %s is not above 0", timeout)}
+		if err := checkTimeout(timeout); err != nil {
+			return err
 		}
 		config, namespace, err := host.connect()
 		if err != nil {

@@ -56,8 +56,8 @@ An object of the host that has a name of the tenant's and is not the tenant's is
 				return &usageError{fmt.Errorf("--%s: %s is less than a second", flag, value)}
 			}
 		}
-		if timeout <= 0 {
-			return &usageError{fmt.Errorf("--timeout: %s is not above 0", timeout)}
+		if err := checkTimeout(timeout); err != nil {
+			return err
 		}
 		if err := checkOutput(output, "json"); err != nil {
 			return err

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +38,8 @@ A tenant that is not there is an error, as with kubectl delete, unless --ignore-
 		if err != nil {
 			return err
 		}
-		if options.Timeout <= 0 {
-			return &usageError{fmt.Errorf("--timeout: %s is not above 0", options.Timeout)}
+		if err := checkTimeout(options.Timeout); err != nil {
+			return err
 		}
 		tenants, namespace, err := host.fleet()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -114,4 +115,12 @@ func nameArg(args []string) (string, error) {
 		return "", &usageError{fmt.Errorf("NAME: %s", detail)}
 	}
 	return args[0], nil
+}
+
+// checkTimeout refuses one that would give up before anything was tried.
+func checkTimeout(timeout time.Duration) error {
+	if timeout <= 0 {
+		return &usageError{fmt.Errorf("--timeout: %s is not above 0", timeout)}
+	}
+	return nil
 }

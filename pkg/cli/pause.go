@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"nestling.dev/nestling/pkg/fleet"
@@ -36,8 +34,8 @@ removes itself when it is resumed.
 		if err != nil {
 			return err
 		}
-		if options.Timeout <= 0 {
-			return &usageError{fmt.Errorf("--timeout: %s is not above 0", options.Timeout)}
+		if err := checkTimeout(options.Timeout); err != nil {
+			return err
 		}
 		tenants, namespace, err := host.fleet()
 		if err != nil {

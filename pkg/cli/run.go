@@ -118,7 +118,7 @@ func (r *runner) prepare(command *cobra.Command, args []string) error {
 	case r.idleTTL != 0 && r.idleTTL < time.Second:
 		return &usageError{fmt.Errorf("--idle-ttl: %s is less than a second", r.idleTTL)}
 	case r.timeout <= 0:
-		return &usageError{fmt.Errorf("--timeout: %s is not above 0", r.timeout)}
+		return checkTimeout(r.timeout)
 	case r.keep && r.deleteAny:
 		return &usageError{errors.New("--keep and --delete contradict each other")}
 	}

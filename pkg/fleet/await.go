@@ -23,10 +23,7 @@ type AwaitOptions struct {
 // Await waits until a tenant that is there is usable, and returns its kubeconfig. It changes nothing. The error is a
 // *NotFoundError if there is none.
 func (f *Fleet) Await(ctx context.Context, o AwaitOptions) ([]byte, error) {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := bounded(ctx, o.Timeout)
 	defer cancel()
 	set, err := f.host.AppsV1().StatefulSets(o.Namespace).Get(ctx, o.Tenant, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && set.Labels[deploy.ControlPlaneLabel] != o.Tenant {

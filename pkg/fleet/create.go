@@ -32,6 +32,14 @@ type CreateOptions struct {
 // DefaultTimeout bounds what waits for a host.
 const DefaultTimeout = 5 * time.Minute
 
+// bounded is ctx for so long at most; 0 is DefaultTimeout.
+func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
 // Created is a tenant that was made, or found and made right.
 type Created struct {
 	Name      string `json:"name"`
@@ -55,10 +63,7 @@ func (f *Fleet) Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	if o.TTL < 0 || o.IdleTTL < 0 {
 		return nil, errors.New("a time to live below 0")
 	}
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := bounded(ctx, o.Timeout)
 	defer cancel()
 	p := begin(o.Progress)
 	n := names(o.Deploy.Tenant, o.Deploy.Namespace)

@@ -36,10 +36,7 @@ type Deleted struct {
 // Delete removes everything of a tenant, whoever has installed it but Helm. The error is a *NotFoundError if there is
 // nothing.
 func (f *Fleet) Delete(ctx context.Context, o DeleteOptions) (*Deleted, error) {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := bounded(ctx, o.Timeout)
 	defer cancel()
 	p := begin(o.Progress)
 	n := names(o.Tenant, o.Namespace)

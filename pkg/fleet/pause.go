@@ -26,10 +26,7 @@ type PauseOptions struct {
 
 // Pause stops a tenant's control plane and then, in order that nobody replaces them, its pods. What it has stays.
 func (f *Fleet) Pause(ctx context.Context, o PauseOptions) error {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := bounded(ctx, o.Timeout)
 	defer cancel()
 	p := begin(o.Progress)
 	n := names(o.Tenant, o.Namespace)
@@ -98,10 +95,7 @@ type ResumeOptions struct {
 
 // Resume starts a paused tenant, and waits until it is usable. One whose time is over meanwhile removes itself.
 func (f *Fleet) Resume(ctx context.Context, o ResumeOptions) error {
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	ctx, cancel := bounded(ctx, o.Timeout)
 	defer cancel()
 	p := begin(o.Progress)
 	n := names(o.Tenant, o.Namespace)
