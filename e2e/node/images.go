@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
 
 	"nestling.dev/nestling/e2e/image"
+	"nestling.dev/nestling/e2e/rootfs"
 )
 
 // Names of the images that every node has.
@@ -37,13 +36,19 @@ func StandardImages(ctx context.Context, programs string) ([]image.Image, error)
 	binary := func(name string) image.Layer {
 		return image.Layer{{Path: "/" + name, Source: programs + "/" + name}}
 	}
-	shell, err := busybox(ctx)
+	// Debian's static wget crashes on -T; curl is there.
+	shell, err := rootfs.Busybox(ctx, "wget")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("node: tools image: %w", err)
 	}
-	curl, err := dynamic(ctx, "curl")
+	shell = append(shell,
+		image.File{Path: "/bin/agnhost", Link: "/agnhost"},
+		image.File{Path: "/etc/passwd", Text: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
+		image.File{Path: "/etc/group", Text: "root:x:0:\nnogroup:x:65534:\n"},
+	)
+	curl, err := rootfs.Programs(ctx, "curl")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("node: tools image: %w", err)
 	}
 	agnhost := binary("agnhost")
 	return []image.Image{
@@ -54,54 +59,6 @@ func StandardImages(ctx context.Context, programs string) ([]image.Image, error)
 			Layers: []image.Layer{agnhost, {{Path: "/bin/kubectl", Source: programs + "/kubectl"}}, shell, curl},
 		},
 	}, nil
-}
-
-// busybox is a root filesystem with Debian's static busybox and a name for each of
-// its tools.
-func busybox(ctx context.Context) (image.Layer, error) {
-	source, err := findTool("busybox")
-	if err != nil {
-		return nil, fmt.Errorf("node: tools image: %w", err)
-	}
-	list, err := exec.CommandContext(ctx, source, "--list").Output()
-	if err != nil {
-		return nil, fmt.Errorf("node: tools image: busybox --list: %w", err)
-	}
-	layer := image.Layer{
-		{Path: "/bin/busybox", Source: source},
-		{Path: "/bin/agnhost", Link: "/agnhost"},
-		{Path: "/tmp", Dir: true, Mode: os.ModeSticky | 0o777},
-		{Path: "/root", Dir: true},
-		{Path: "/etc/passwd", Text: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
-		{Path: "/etc/group", Text: "root:x:0:\nnogroup:x:65534:\n"},
-		{Path: "/etc/nsswitch.conf", Text: "hosts: files dns\n"},
-	}
-	for _, tool := range strings.Fields(string(list)) {
-		// Debian's static wget crashes on -T; curl is there.
-		if tool != "busybox" && tool != "wget" {
-			layer = append(layer, image.File{Path: "/bin/" + tool, Link: "busybox"})
-		}
-	}
-	return layer, nil
-}
-
-// dynamic is a program of this machine together with the libraries that it is linked to.
-func dynamic(ctx context.Context, name string) (image.Layer, error) {
-	source, err := findTool(name)
-	if err != nil {
-		return nil, fmt.Errorf("node: tools image: %w", err)
-	}
-	list, err := exec.CommandContext(ctx, "ldd", source).Output()
-	if err != nil {
-		return nil, fmt.Errorf("node: tools image: ldd %s: %w", source, err)
-	}
-	layer := image.Layer{{Path: "/usr/bin/" + name, Source: source}}
-	for _, word := range strings.Fields(string(list)) {
-		if strings.HasPrefix(word, "/") { // "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)"
-			layer = append(layer, image.File{Path: word, Source: word})
-		}
-	}
-	return layer, nil
 }
 
 // importImage streams an archive into the containerd of a node.

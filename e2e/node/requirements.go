@@ -3,13 +3,10 @@ package node
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-)
 
-// searchPath is where Debian puts the programs; a test may have a shorter PATH.
-const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	"nestling.dev/nestling/e2e/rootfs"
+)
 
 // cniPlugins is where Debian's containernetworking-plugins puts its programs.
 const cniPlugins = "/usr/lib/cni"
@@ -46,7 +43,7 @@ func Requirements() error {
 	var missing []string
 	packages := map[string]bool{}
 	for tool, debian := range tools() {
-		if _, err := findTool(tool); err != nil && !packages[debian] {
+		if _, err := rootfs.Find(tool); err != nil && !packages[debian] {
 			packages[debian] = true
 			missing = append(missing, debian)
 		}
@@ -60,23 +57,10 @@ func Requirements() error {
 	return nil
 }
 
-// findTool looks a program up in searchPath rather than in PATH.
-func findTool(name string) (string, error) {
-	if filepath.IsAbs(name) {
-		return exec.LookPath(name)
-	}
-	for _, dir := range filepath.SplitList(searchPath) {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s: not in %s", name, searchPath)
-}
-
 // environment is that of every program: nothing of the caller's leaks in, a proxy
 // or a KUBECONFIG least of all.
 func environment() []string {
-	return []string{"PATH=" + searchPath, "HOME=/root", "LANG=C.UTF-8"}
+	return []string{"PATH=" + rootfs.SearchPath, "HOME=/root", "LANG=C.UTF-8"}
 }
 
 func joinSorted(words []string) string {

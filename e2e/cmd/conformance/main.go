@@ -1,0 +1,229 @@
+// Conformance runs upstream's end-to-end suite on a real host of two nodes, and in a tenant
+// on it:
+//
+//	conformance tenant           what is tagged [Conformance], in a tenant with the default configuration
+//	conformance host             the same on the host itself
+//	conformance parity           the host, then the tenant, and compare results and times
+//	conformance tenant --part quick
+//
+// It brings up the host, and takes it down; with NESTLING_E2E_NODE it uses the one of
+// `realnode up --nodes 2`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nestling.dev/nestling/e2e/addon/csi"
+	"nestling.dev/nestling/e2e/conformance"
+	"nestling.dev/nestling/e2e/image"
+	"nestling.dev/nestling/e2e/node"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+// flags as they are on the command line.
+type flags struct {
+	parts               []string
+	focus, skip         string
+	onlyFailed, resumed bool
+	processes           int
+	write               bool
+}
+
+func root() *cobra.Command {
+	var given flags
+	command := &cobra.Command{Use: "conformance", Short: "Upstream's end-to-end suite, on a host and in a tenant", SilenceErrors: true, SilenceUsage: true}
+	set := command.PersistentFlags()
+	set.StringSliceVar(&given.parts, "part", []string{"parallel", "serial"}, "what to run: parallel, serial, more, quick")
+	set.StringVar(&given.focus, "focus", "", "run only specs whose names match this expression")
+	set.StringVar(&given.skip, "skip", "", "leave out specs whose names match this expression")
+	set.BoolVar(&given.onlyFailed, "only-failed", false, "run only those that failed last time")
+	set.BoolVar(&given.resumed, "resume", false, "run only those that have not run yet")
+	set.IntVar(&given.processes, "processes", 0, "how many specs run side by side, where they may (default: as the part has it)")
+	set.BoolVar(&given.write, "report", false, "write the reports in e2e/conformance")
+	for _, target := range []struct{ name, short string }{
+		{"tenant", "Run the suite in a tenant with the default configuration"},
+		{"host", "Run the suite on the host itself"},
+		{"parity", "Run the suite on the host, then in a tenant on it, and compare"},
+	} {
+		command.AddCommand(&cobra.Command{Use: target.name, Short: target.short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd, target.name, given)
+		}})
+	}
+	return command
+}
+
+// choose turns flags into what is run; errors name the flag.
+func choose(given flags) ([]conformance.Part, conformance.Selection, error) {
+	selection := conformance.Selection{OnlyFailed: given.onlyFailed, Resume: given.resumed}
+	for _, pattern := range []struct {
+		flag, text string
+		into       **regexp.Regexp
+	}{{"focus", given.focus, &selection.Focus}, {"skip", given.skip, &selection.Skip}} {
+		if pattern.text == "" {
+			continue
+		}
+		compiled, err := regexp.Compile(pattern.text)
+		if err != nil {
+			return nil, selection, fmt.Errorf("--%s: %w", pattern.flag, err)
+		}
+		*pattern.into = compiled
+	}
+	var parts []conformance.Part
+	for _, name := range given.parts {
+		all := conformance.Parts()
+		i := slices.IndexFunc(all, func(p conformance.Part) bool { return p.Name == name })
+		if i < 0 {
+			return nil, selection, fmt.Errorf("--part: no part %q", name)
+		}
+		if given.processes > 0 && all[i].Processes > 1 {
+			all[i].Processes = given.processes
+		}
+		parts = append(parts, all[i])
+	}
+	return parts, selection, nil
+}
+
+// downPatience is how long taking down the host may take.
+const downPatience = 2 * time.Minute
+
+func run(cmd *cobra.Command, what string, given flags) (err error) {
+	ctx, say := cmd.Context(), cmd.OutOrStdout()
+	parts, selection, err := choose(given)
+	if err != nil {
+		return err
+	}
+	repository, err := node.Root(ctx)
+	if err != nil {
+		return err
+	}
+	binary := filepath.Join(repository, "bin", "nestling")
+	host, release, err := node.Acquire(ctx, repository, "conformance-host", node.Options{
+		Name: node.NameFor("con", repository), Nodes: 2, Images: []image.Image{node.Product(binary)},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), downPatience)
+		defer cancel()
+		err = errors.Join(err, release(ctx))
+	}()
+	drivers, err := csi.Build(ctx, repository)
+	if err != nil {
+		return err
+	}
+	storage, err := drivers.Start(ctx, host)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, storage.Stop()) }()
+	suite, err := conformance.Build(ctx, repository, host)
+	if err != nil {
+		return err
+	}
+
+	all := map[string]*conformance.Results{}
+	if what != "tenant" {
+		if all["host"], err = suite.Run(ctx, suite.Host(), parts, selection, say); err != nil {
+			return err
+		}
+	}
+	if what != "host" {
+		tenant, err := suite.Tenant(ctx)
+		if err != nil {
+			return err
+		}
+		if all["tenant"], err = suite.Run(ctx, tenant, parts, selection, say); err != nil {
+			return err
+		}
+	}
+	return judge(cmd, suite, repository, parts, all, given.write)
+}
+
+// judge says what came out, writes the reports if wanted, and fails for every spec that
+// failed without a known reason.
+func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, parts []conformance.Part, all map[string]*conformance.Results, write bool) error {
+	exceptions, err := conformance.LoadExceptions()
+	if err != nil {
+		return err
+	}
+	specs, err := suite.List(cmd.Context())
+	if err != nil {
+		return err
+	}
+	var unexplained []string
+	for _, target := range []string{"host", "tenant"} {
+		results, ran := all[target]
+		if !ran {
+			continue
+		}
+		report := conformance.Report{
+			Target: target, Environment: environment(cmd.Context(), repository), Parts: parts, All: specs, Results: results, Exceptions: exceptions,
+		}
+		text, err := report.Markdown()
+		if err != nil {
+			return err
+		}
+		table, _, _ := strings.Cut(text, "\n## ")
+		fmt.Fprintln(cmd.OutOrStdout(), "\n"+table)
+		if write {
+			name := strings.ToUpper(target)
+			if parts[0].Name == "more" {
+				name += "-MORE"
+			}
+			if err := os.WriteFile(filepath.Join(repository, "e2e", "conformance", name+".md"), []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+		failed, err := report.Unexplained()
+		if err != nil {
+			return err
+		}
+		for _, spec := range failed {
+			unexplained = append(unexplained, target+": "+spec)
+		}
+	}
+	if all["host"] != nil && all["tenant"] != nil {
+		for _, part := range parts {
+			host, tenant := all["host"].Took[part.Name], all["tenant"].Took[part.Name]
+			if host > 0 && tenant > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %.0f s on the host, %.0f s in the tenant: %.2f times\n", part.Name, host, tenant, tenant/host)
+			}
+		}
+	}
+	if len(unexplained) > 0 {
+		return fmt.Errorf("%d specs failed, and exceptions.yaml has no reason:\n%s", len(unexplained), strings.Join(unexplained, "\n"))
+	}
+	return nil
+}
+
+// environment is the line of a report that says what it ran on.
+func environment(ctx context.Context, repository string) string {
+	commit, err := exec.CommandContext(ctx, "git", "-C", repository, "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	return fmt.Sprintf("Two nodes on one machine of %d cores, %s, commit %s.", runtime.NumCPU(), runtime.Version(), strings.TrimSpace(string(commit)))
+}

@@ -1,0 +1,45 @@
+package conformance
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"nestling.dev/nestling/e2e/node"
+)
+
+// Suite is upstream's, built, beside a host that has its images.
+type Suite struct {
+	host *node.Host
+	// root is the repository's directory, programs that of what Build has built, and
+	// hostPrograms that of the host's.
+	root, programs, hostPrograms string
+	// upstream is the directory of Kubernetes's sources.
+	upstream string
+}
+
+func (s *Suite) program(name string) string     { return filepath.Join(s.programs, name) }
+func (s *Suite) hostProgram(name string) string { return filepath.Join(s.hostPrograms, name) }
+
+//go:embed dns.yaml
+var clusterDNS string
+
+// installDNS gives the host the cluster DNS that its pods' resolv.conf speaks of.
+func (s *Suite) installDNS(ctx context.Context) error {
+	text := strings.NewReplacer("IMAGE", coreDNSImage, "ADDRESS", s.host.ClusterDNS()).Replace(clusterDNS)
+	if err := s.apply(ctx, text); err != nil {
+		return fmt.Errorf("cluster DNS of the host: %w", err)
+	}
+	return nil
+}
+
+func (s *Suite) apply(ctx context.Context, manifests string) error {
+	command := s.host.Kubectl(ctx, "apply", "-f", "-")
+	command.Stdin = strings.NewReader(manifests)
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
