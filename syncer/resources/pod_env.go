@@ -27,6 +27,8 @@ const maxServiceEnv = 512 << 10
 func (t *podTranslation) environment() error {
 	t.host.Spec.EnableServiceLinks = new(false)
 	services := serviceEnv(t.env, t.virtual)
+	restarting := len(t.host.Spec.InitContainers) + len(t.host.Spec.Containers) // and then the ephemeral ones
+	visited := 0
 	forEachContainer(&t.host.Spec, func(container *corev1.Container) {
 		set := t.setByEnvFrom(container)
 		var env []corev1.EnvVar
@@ -36,22 +38,34 @@ func (t *podTranslation) environment() error {
 			}
 		}
 		for _, variable := range container.Env {
-			env = append(env, t.literal(variable))
+			env = append(env, t.variable(variable, visited < restarting))
 		}
+		visited++
 		container.Env = env
 	})
 	return nil
 }
 
-// literal is a variable with the value that a reference to one of the virtual pod's
-// own fields has; other variables are returned as they are. Kubelet expands values
-// but not references, so every $ is doubled, which is how expansion spells one.
-func (t *podTranslation) literal(variable corev1.EnvVar) corev1.EnvVar {
+// variable shows of the virtual pod's own fields what kubelet would show of them. Labels
+// and annotations it reads anew for every container that it starts, and it tries one again
+// that could not start for want of one; so for containers that restart they are read from
+// annotations that follow. An ephemeral container starts once, and comes to the host before
+// the pod's annotations do.
+//
+// Other fields never change, and become values. Kubelet expands values but not references,
+// so every $ is doubled, which is how expansion spells one. What is no field of the pod, or
+// known to the host alone, is returned as it is.
+func (t *podTranslation) variable(variable corev1.EnvVar, restarts bool) corev1.EnvVar {
 	if variable.ValueFrom == nil || variable.ValueFrom.FieldRef == nil {
 		return variable
 	}
-	value, ok := podField(t.virtual, variable.ValueFrom.FieldRef.FieldPath)
+	path := variable.ValueFrom.FieldRef.FieldPath
+	value, ok := podField(t.virtual, path)
 	if !ok {
+		return variable
+	}
+	if _, _, changes := subscript(path); changes && restarts {
+		t.downward.point(variable.ValueFrom.FieldRef)
 		return variable
 	}
 	return corev1.EnvVar{Name: variable.Name, Value: strings.ReplaceAll(value, "$", "$$")}
@@ -90,7 +104,10 @@ func podField(pod *corev1.Pod, path string) (string, bool) {
 	if field, key, ok := subscript(path); ok {
 		switch field {
 		case "metadata.labels":
-			return pod.Labels[key], true
+			value, ok := pod.Labels[key]
+			// Binding gives these to the host pod before kubelet sees it, and to the virtual
+			// pod later.
+			return value, ok || !slices.Contains(boundLabels, key)
 		case "metadata.annotations":
 			return pod.Annotations[key], true
 		}

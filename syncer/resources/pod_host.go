@@ -21,6 +21,8 @@ type podTranslation struct {
 	env     resource.Env
 	virtual *corev1.Pod
 	host    *corev1.Pod
+	// downward is what containers read of the virtual pod.
+	downward downwardFields
 }
 
 // podToHost is the host pod of a virtual pod. What no step names goes as it is, so
@@ -29,6 +31,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 	t := &podTranslation{env: env, virtual: virtual, host: &corev1.Pod{
 		ObjectMeta: resource.HostMeta(env, virtual), Spec: *virtual.Spec.DeepCopy(),
 	}}
+	t.downward = downwardFields{translation: t, keyed: map[string]string{}}
 	if t.host.Annotations == nil {
 		t.host.Annotations = map[string]string{}
 	}
@@ -36,10 +39,10 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.host.Labels = map[string]string{}
 	}
 	for _, step := range []func() error{
-		t.refusal,     // before anything is made
-		t.environment, // reads virtual names, so it goes before names
+		t.refusal, // before anything is made
 		t.volumes,
-		t.claims, // writes virtual names, likewise
+		t.environment, // reads virtual names, so it goes before names; its annotations are numbered after those of volumes
+		t.claims,      // writes virtual names, likewise
 		t.names,
 		t.tokens,
 		t.hostname,
@@ -95,6 +98,9 @@ func (t *podTranslation) scheduling() (err error) {
 	return err
 }
 
+// boundLabels are those of a node that binding copies to its pods.
+var boundLabels = []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion}
+
 // topologyLabels leaves out the labels that binding has copied from the node to the
 // virtual pod (the API server's PodTopologyLabels admission): the host's own binding
 // gives them to the host pod.
@@ -103,7 +109,7 @@ func (t *podTranslation) topologyLabels() error {
 	if node == nil {
 		return nil
 	}
-	for _, key := range []string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion} {
+	for _, key := range boundLabels {
 		if value, ok := node.GetLabels()[key]; ok && t.host.Labels[key] == value {
 			delete(t.host.Labels, key)
 		}

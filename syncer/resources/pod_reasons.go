@@ -77,6 +77,7 @@ func containerReasons(container string) []resource.Reason {
 		resource.Reason{Field: container + ".env[*]", When: resource.Added, Hidden: true, Why: "variables of this cluster's Services: kubelet knows those of the host"},
 		resource.Reason{Field: container + ".env[*].value", Why: field},
 		resource.Reason{Field: container + ".env[*].valueFrom", When: resource.Removed, Why: field},
+		resource.Reason{Field: container + ".env[*].valueFrom.fieldRef.fieldPath", Why: "what the pod's own labels and annotations are here is kept in annotations of the host pod"},
 		resource.Reason{Field: container + ".resources.claims", When: resource.Removed, Why: "its template was found to ask for nothing"},
 		resource.Reason{Field: container + ".resources.claims[*]", When: resource.Removed, Why: "its template was found to ask for nothing"})
 }

@@ -92,6 +92,33 @@ func TestPodDownwardFilesFollow(t *testing.T) {
 	require.Empty(t, s.host().Annotations[podDownward+"0"])
 }
 
+// Upstream's suite has a container whose subPathExpr waits for an annotation.
+func TestPodDownwardVariablesFollow(t *testing.T) {
+	t.Parallel()
+	path := func(field string) *corev1.EnvVarSource {
+		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: field}}
+	}
+	s := newStory(t, func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "ANNOTATION", ValueFrom: path("metadata.annotations['mysubpath']")}}
+	})
+	variables := s.host().Spec.Containers[0].Env
+	variable := variables[len(variables)-1]
+	require.Equal(t, path("metadata.annotations['"+podDownward+"0']"), variable.ValueFrom)
+	require.Empty(t, s.host().Annotations[podDownward+"0"])
+	s.onVirtual(func(pod *corev1.Pod) { pod.Annotations = map[string]string{"mysubpath": "mypath"} })
+	require.Equal(t, updated, s.settle())
+	require.Equal(t, "mypath", s.host().Annotations[podDownward+"0"])
+	// An ephemeral container starts once, maybe before its annotation is there.
+	s.onVirtual(func(pod *corev1.Pod) {
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+			Name: "debug", Image: "busybox", Env: []corev1.EnvVar{{Name: "ANNOTATION", ValueFrom: path("metadata.annotations['mysubpath']")}},
+		}}}
+	})
+	s.settle()
+	variables = s.host().Spec.EphemeralContainers[0].Env
+	require.Equal(t, corev1.EnvVar{Name: "ANNOTATION", Value: "mypath"}, variables[len(variables)-1])
+}
+
 func TestPodEphemeralContainersAreAdded(t *testing.T) {
 	t.Parallel()
 	debug := func(name string) corev1.EphemeralContainer {

@@ -17,7 +17,6 @@ import (
 // volumes makes the volumes show what they would show in the virtual cluster: its
 // pod's metadata, its tokens, its ephemeral claims. Names are translated later.
 func (t *podTranslation) volumes() error {
-	downward := downwardFields{translation: t, keyed: map[string]string{}}
 	for i := range t.host.Spec.Volumes {
 		volume := &t.host.Spec.Volumes[i]
 		if volume.Ephemeral != nil {
@@ -26,7 +25,7 @@ func (t *podTranslation) volumes() error {
 			}}
 		}
 		if volume.DownwardAPI != nil {
-			downward.translate(volume.DownwardAPI.Items)
+			t.downward.translate(volume.DownwardAPI.Items)
 		}
 		if volume.Projected == nil {
 			continue
@@ -35,7 +34,7 @@ func (t *podTranslation) volumes() error {
 			source := &volume.Projected.Sources[j]
 			switch {
 			case source.DownwardAPI != nil:
-				downward.translate(source.DownwardAPI.Items)
+				t.downward.translate(source.DownwardAPI.Items)
 			case source.ClusterTrustBundle != nil:
 				return resource.Rejectf("UnsupportedVolume", "volume %q: clusterTrustBundle sources are not supported", volume.Name)
 			case source.PodCertificate != nil:
@@ -101,8 +100,8 @@ func (t *podTranslation) tokens() error {
 	return nil
 }
 
-// downwardFields points downward API volumes to annotations of the host pod that hold
-// what the virtual pod's fields hold, and follow their changes.
+// downwardFields points downward API volumes, and variables, to annotations of the host
+// pod that hold what the virtual pod's fields hold, and follow their changes.
 type downwardFields struct {
 	translation *podTranslation
 	keyed       map[string]string // annotation by path, of paths with a key
@@ -110,20 +109,23 @@ type downwardFields struct {
 
 func (d downwardFields) translate(items []corev1.DownwardAPIVolumeFile) {
 	for i := range items {
-		reference := items[i].FieldRef
-		if reference == nil {
-			continue
+		if items[i].FieldRef != nil {
+			d.point(items[i].FieldRef)
 		}
-		value, ok := podField(d.translation.virtual, reference.FieldPath)
-		if !ok {
-			continue
-		}
-		key := d.annotation(reference.FieldPath)
-		if key != resource.AnnotationUID || value != "" {
-			d.translation.host.Annotations[key] = value
-		}
-		reference.FieldPath = "metadata.annotations['" + key + "']"
 	}
+}
+
+// point leaves fields alone that only the host knows.
+func (d downwardFields) point(reference *corev1.ObjectFieldSelector) {
+	value, ok := podField(d.translation.virtual, reference.FieldPath)
+	if !ok {
+		return
+	}
+	key := d.annotation(reference.FieldPath)
+	if key != resource.AnnotationUID || value != "" {
+		d.translation.host.Annotations[key] = value
+	}
+	reference.FieldPath = "metadata.annotations['" + key + "']"
 }
 
 // annotation is the key under which a path's value is kept. Paths with a key are
