@@ -72,6 +72,29 @@ e2e: ## Run the stories on a real node of this machine (needs root)
 	@$(MAKE) build image
 	NESTLING_E2E=1 go test -count 1 -p 1 -timeout 60m -v $(TESTFLAGS) ./e2e/...
 
+# Upstream's suite, e.g. make conformance FOCUS='sig-network.*Services' ONLY_FAILED=1
+CONFORMANCE_FLAGS = $(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') $(if $(ONLY_FAILED),--only-failed) $(if $(RESUME),--resume) $(if $(PROCESSES),--processes $(PROCESSES))
+
+.PHONY: conformance
+conformance: build ## Run upstream's conformance suite in a tenant on two real nodes (FOCUS=, SKIP=, ONLY_FAILED=1, RESUME=1)
+	go run ./e2e/cmd/conformance tenant --report $(CONFORMANCE_FLAGS)
+
+.PHONY: conformance-host
+conformance-host: build ## Run the same on the host itself
+	go run ./e2e/cmd/conformance host --report $(CONFORMANCE_FLAGS)
+
+.PHONY: conformance-parity
+conformance-parity: build ## Run the same on the host, then in a tenant on it, and compare results and times
+	go run ./e2e/cmd/conformance parity --report $(CONFORMANCE_FLAGS)
+
+.PHONY: conformance-more
+conformance-more: build ## Run [sig-cli], [sig-network] and [sig-storage] besides [Conformance], on the host, then in a tenant
+	go run ./e2e/cmd/conformance parity --part more --report $(CONFORMANCE_FLAGS)
+
+.PHONY: conformance-quick
+conformance-quick: build ## Run in a tenant a choice of the suite of less than ten minutes
+	go run ./e2e/cmd/conformance tenant --part quick $(CONFORMANCE_FLAGS)
+
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node
 	@printf '%s\n' '# The last results of `make bench`' '' "$$(nproc) cores, $$(go version | cut -d' ' -f3-), commit $(COMMIT)." '' > e2e/bench/RESULTS.md

@@ -32,6 +32,13 @@ func tools() map[string]string {
 		"curl":                     "curl",
 		"ldd":                      "libc-bin",
 		"busybox":                  "busybox-static",
+		// In the images of upstream's suite.
+		"bash":       "bash",
+		"dig":        "bind9-dnsutils",
+		"getent":     "libc-bin",
+		"hostname":   "hostname",
+		"nc.openbsd": "netcat-openbsd",
+		"nslookup":   "bind9-dnsutils",
 	}
 }
 
