@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -118,6 +119,32 @@ func nameserver(zone string, ip net.IP, next plugin.Handler) plugin.Handler {
 			answer.Answer = []dns.RR{address(state.QName(), ip)}
 		default:
 			return next.ServeDNS(ctx, w, query)
+		}
+		return dns.RcodeSuccess, w.WriteMsg(answer)
+	}}
+}
+
+// ownNames tells a pod the address of its own HOSTNAME.SUBDOMAIN.NAMESPACE.svc, whether or
+// not there is such a Service, and whether or not the pod is ready. Elsewhere kubelet writes
+// the name into the pod's /etc/hosts; what it would write on the host is a name of the host's.
+func ownNames(zone string, owns func(ip, own, namespace string) bool, next plugin.Handler) plugin.Handler {
+	suffix := ".svc." + zone
+	return handler{"ownNames", func(ctx context.Context, w dns.ResponseWriter, query *dns.Msg) (int, error) {
+		state := request.Request{W: w, Req: query}
+		inside, under := strings.CutSuffix(state.Name(), suffix)
+		kind := state.QType()
+		if !under || kind != dns.TypeA && kind != dns.TypeAAAA {
+			return next.ServeDNS(ctx, w, query)
+		}
+		at := strings.LastIndexByte(inside, '.')
+		if at < 0 || !owns(state.IP(), inside[:at], inside[at+1:]) {
+			return next.ServeDNS(ctx, w, query)
+		}
+		answer := new(dns.Msg).SetReply(query)
+		answer.Authoritative = true
+		// Without an address of that family the name is still there.
+		if record := address(state.QName(), net.ParseIP(state.IP())); record.Header().Rrtype == kind {
+			answer.Answer = []dns.RR{record}
 		}
 		return dns.RcodeSuccess, w.WriteMsg(answer)
 	}}

@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // says is the answer of a handler to a question.
@@ -86,6 +88,52 @@ func TestNamesOfTheHostsStayHere(t *testing.T) {
 	}}
 	for _, name := range []string{"host.example.", "A.b.Host.Example."} {
 		require.Equal(t, dns.RcodeNameError, says(t, hostless([]string{"host.example."}, next), name, dns.TypeSOA).Rcode)
+	}
+}
+
+// A pod's own name is its own before it is ready, and without a Service; to others it is what
+// the cluster says. The asker of these tests is 10.240.0.1.
+func TestOwnNames(t *testing.T) {
+	t.Parallel()
+	owns := func(ip, own, namespace string) bool {
+		return ip == "10.240.0.1" && own == "web-0.web" && namespace == "shop"
+	}
+	next := other(t, "answer", "next.example. 5 IN A 192.0.2.1")
+	for question, want := range map[string]string{
+		"web-0.web.shop.svc.cluster.local.":       "10.240.0.1",
+		"WEB-0.web.shop.svc.cluster.local.":       "10.240.0.1",
+		"web-1.web.shop.svc.cluster.local.":       "192.0.2.1",
+		"web-0.web.other.svc.cluster.local.":      "192.0.2.1",
+		"web.shop.svc.cluster.local.":             "192.0.2.1",
+		"svc.cluster.local.":                      "192.0.2.1",
+		"web-0.web.shop.svc.cluster.local.other.": "192.0.2.1",
+	} {
+		answer := says(t, ownNames("cluster.local.", owns, next), question, dns.TypeA)
+		require.Len(t, answer.Answer, 1, question)
+		require.Equal(t, want, answer.Answer[0].(*dns.A).A.String(), question)
+	}
+	// The name is there, so that nobody takes its lack of an address of that family for more.
+	answer := says(t, ownNames("cluster.local.", owns, next), "web-0.web.shop.svc.cluster.local.", dns.TypeAAAA)
+	require.Equal(t, dns.RcodeSuccess, answer.Rcode)
+	require.Empty(t, answer.Answer)
+	require.Len(t, says(t, ownNames("cluster.local.", owns, next), "web-0.web.shop.svc.cluster.local.", dns.TypeSRV).Answer, 1)
+}
+
+func TestPodsKeepTheirOwnNames(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spec corev1.PodSpec
+		own  string
+	}{
+		"hostname and subdomain":     {corev1.PodSpec{Hostname: "A", Subdomain: "web"}, "a.web"},
+		"a subdomain alone":          {corev1.PodSpec{Subdomain: "web"}, "web-0.web"},
+		"a hostname alone":           {corev1.PodSpec{Hostname: "a"}, ""},
+		"in the network of its node": {corev1.PodSpec{Hostname: "a", Subdomain: "web", HostNetwork: true}, ""},
+	} {
+		out, err := toPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Labels: map[string]string{"a": "b"}}, Spec: c.spec})
+		require.NoError(t, err)
+		require.Equal(t, c.own, out.(*pod).own, name)
+		require.Empty(t, out.GetLabels(), name)
 	}
 }
 

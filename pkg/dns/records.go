@@ -3,6 +3,8 @@ package dns
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,18 +69,40 @@ func newRecords(config *rest.Config) (*records, error) {
 	}, fields.Everything())
 	r.namespaces = r.follow(core, "namespaces", &corev1.Namespace{}, object.ToNamespace, cache.Indexers{}, fields.Everything())
 	r.pods = r.follow(core, "pods", &corev1.Pod{}, toPod, cache.Indexers{
-		byIP: func(o any) ([]string, error) { return []string{o.(*object.Pod).PodIP}, nil },
+		byIP: func(o any) ([]string, error) { return []string{o.(*pod).PodIP}, nil },
 	}, fields.ParseSelectorOrDie("status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"))
 	return r, nil
 }
 
+// pod is CoreDNS's with what kubelet writes into a pod's /etc/hosts.
+type pod struct {
+	*object.Pod
+	// own is HOSTNAME.SUBDOMAIN, empty where the pod has none of its own.
+	own string
+}
+
 // toPod drops the labels, which only plugins read that we do not have.
 func toPod(o metav1.Object) (metav1.Object, error) {
-	trimmed, err := object.ToPod(o)
-	if pod, ok := trimmed.(*object.Pod); ok {
-		pod.Labels = nil
+	out := &pod{}
+	// A pod in the network of its node has the node's /etc/hosts. ToPod empties the spec.
+	if full, ok := o.(*corev1.Pod); ok && full.Spec.Subdomain != "" && !full.Spec.HostNetwork {
+		hostname := full.Spec.Hostname
+		if hostname == "" {
+			hostname = full.Name
+		}
+		out.own = strings.ToLower(hostname + "." + full.Spec.Subdomain)
 	}
-	return trimmed, err
+	trimmed, err := object.ToPod(o)
+	if err != nil {
+		return nil, err
+	}
+	typed, ok := trimmed.(*object.Pod)
+	if !ok {
+		return nil, fmt.Errorf("unexpected object %T", trimmed)
+	}
+	typed.Labels = nil
+	out.Pod = typed
+	return out, nil
 }
 
 // follow makes a cache, which run fills.
@@ -153,6 +177,14 @@ func all[T any](in cache.Indexer) []T {
 	return out
 }
 
+// owns says whether the pod with an address has a name for its own: HOSTNAME.SUBDOMAIN of
+// its namespace.
+func (r *records) owns(ip, own, namespace string) bool {
+	return slices.ContainsFunc(find[*pod](r.pods, byIP, ip), func(p *pod) bool {
+		return p.own == own && p.Namespace == namespace
+	})
+}
+
 // What follows is what the plugin asks; the methods are those of its controller.
 
 func (r *records) SvcIndex(name string) []*object.Service {
@@ -171,8 +203,15 @@ func (r *records) EpIndexReverse(ip string) []*object.Endpoints {
 	return find[*object.Endpoints](r.slices, byIP, ip)
 }
 
-func (r *records) PodIndex(ip string) []*object.Pod { return find[*object.Pod](r.pods, byIP, ip) }
-func (r *records) ServiceList() []*object.Service   { return all[*object.Service](r.services) }
+func (r *records) PodIndex(ip string) []*object.Pod {
+	var out []*object.Pod
+	for _, pod := range find[*pod](r.pods, byIP, ip) {
+		out = append(out, pod.Pod)
+	}
+	return out
+}
+
+func (r *records) ServiceList() []*object.Service { return all[*object.Service](r.services) }
 func (r *records) EndpointsList() []*object.Endpoints {
 	return all[*object.Endpoints](r.slices)
 }

@@ -51,7 +51,7 @@ func newZones(o Options, records *records, logger klog.Logger) (*zones, error) {
 			Plugin: []plugin.Plugin{func(plugin.Handler) plugin.Handler { return measured(zone, failures, chain) }},
 		})
 	}
-	own := cluster(rest)
+	own := ownNames(ours, records.owns, cluster(rest))
 	if o.Service != nil {
 		own = nameserver(ours, o.Service.IP, own)
 	}

@@ -204,6 +204,24 @@ deep.down.corp.example. 60 A 192.0.2.2
 	})
 }
 
+// The asker, 127.0.0.1, is a pod: elsewhere kubelet writes its name into its /etc/hosts. There
+// is no Service of the name.
+func TestAPodKnowsItsOwnName(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil)
+	populate(t, w)
+	pod(t, w, "web-0", "127.0.0.1", corev1.PodPending, func(spec *corev1.PodSpec) { spec.Hostname, spec.Subdomain = "first", "nowhere" })
+	w.eventually(t, "A first.nowhere.shop.svc.cluster.local", "A 127.0.0.1")
+	for question, want := range map[string]string{
+		"AAAA first.nowhere.shop.svc.cluster.local": "",
+		"A web-0.nowhere.shop.svc.cluster.local":    "NXDOMAIN",
+		"A first.nowhere.default.svc.cluster.local": "NXDOMAIN",
+		"A web.shop.svc.cluster.local":              "A 10.96.1.2",
+	} {
+		require.Equal(t, want, says(w.ask(t, question)), question)
+	}
+}
+
 // Where an operator lets the host's names through, the tenant's come first.
 func TestTheHostsNamesIfTheOperatorSaysSo(t *testing.T) {
 	t.Parallel()
@@ -240,18 +258,19 @@ func populate(t *testing.T, w *world) {
 }
 
 // pod is one that a kubelet has started.
-func pod(t *testing.T, w *world, name, ip string, phase corev1.PodPhase) {
+func pod(t *testing.T, w *world, name, ip string, phase corev1.PodPhase, configure ...func(*corev1.PodSpec)) {
 	t.Helper()
 	pods := w.virtual.CoreV1().Pods("shop")
 	_, err := w.virtual.CoreV1().ServiceAccounts("shop").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "for-" + name}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	pod, err := pods.Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: corev1.PodSpec{
-			ServiceAccountName: "for-" + name, AutomountServiceAccountToken: new(bool),
-			Containers: []corev1.Container{{Name: "main", Image: "example.com/image"}},
-		},
-	}, metav1.CreateOptions{})
+	spec := corev1.PodSpec{
+		ServiceAccountName: "for-" + name, AutomountServiceAccountToken: new(bool),
+		Containers: []corev1.Container{{Name: "main", Image: "example.com/image"}},
+	}
+	for _, change := range configure {
+		change(&spec)
+	}
+	pod, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	pod.Status = corev1.PodStatus{Phase: phase, PodIP: ip, PodIPs: []corev1.PodIP{{IP: ip}}}
 	_, err = pods.UpdateStatus(t.Context(), pod, metav1.UpdateOptions{})
