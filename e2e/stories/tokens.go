@@ -146,6 +146,13 @@ func boundTokens(t *testing.T, w *World) {
 		&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: found["vault-token"], Audiences: []string{"vault"}}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	require.True(t, review.Status.Authenticated, "vault can review it: %s", review.Status.Error)
+	// The tokens are older than the pod's node.
+	node, err := w.A.Client.CoreV1().Nodes().Get(t.Context(), pod.Spec.NodeName, metav1.GetOptions{})
+	require.NoError(t, err)
+	for _, extra := range []map[string]authenticationv1.ExtraValue{user.Extra, review.Status.User.Extra} {
+		require.Equal(t, authenticationv1.ExtraValue{node.Name}, extra["authentication.kubernetes.io/node-name"])
+		require.Equal(t, authenticationv1.ExtraValue{string(node.UID)}, extra["authentication.kubernetes.io/node-uid"])
+	}
 	for name, config := range map[string]*rest.Config{"the host": w.HostConfig, "the other tenant": w.B.Config} {
 		_, err = whoAmI(t, holder(t, config, found["token"]))
 		require.True(t, apierrors.IsUnauthorized(err), "%s: %v", name, err)

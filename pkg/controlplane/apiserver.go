@@ -202,6 +202,9 @@ func (s *APIServer) adjust(config *app.Config) error {
 		config.KubeAPIs.Extra.EndpointReconcilerConfig.Reconciler = endpoints
 	}
 	confineScraper(config)
+	if err := tellNodes(config); err != nil {
+		return err
+	}
 	for _, group := range s.opts.Groups {
 		group.Describe(config.KubeAPIs.ControlPlane.Generic)
 	}
