@@ -93,12 +93,19 @@ func TestAPodHasOnlyThePriorityThatTheOperatorOffers(t *testing.T) {
 func TestAPodHasOnlyTheRuntimeThatTheOperatorOffers(t *testing.T) {
 	t.Parallel()
 	env := golden.Env(hostWithClasses())
-	require.NoError(t, checkRuntimeClass(env, new("bare")))
+	of := func(class *string) *string {
+		t.Helper()
+		got, err := hostRuntimeClass(env, class)
+		require.NoError(t, err)
+		return got
+	}
+	require.Equal(t, "bare", *of(new("bare")))
 	env.Policy.RuntimeClasses = forTenants(t)
-	require.NoError(t, checkRuntimeClass(env, nil))
-	require.NoError(t, checkRuntimeClass(env, new("sandboxed")))
-	require.NoError(t, checkRuntimeClass(env, new("of-the-tenant")), "the host says that it has none")
-	require.ErrorContains(t, checkRuntimeClass(env, new("bare")), "RuntimeClassNotOffered")
+	require.Nil(t, of(nil))
+	require.Equal(t, "sandboxed", *of(new("sandboxed")))
+	require.Equal(t, "of-nobody", *of(new("of-nobody")), "the host says that it has none")
+	_, err := hostRuntimeClass(env, new("bare"))
+	require.ErrorContains(t, err, "RuntimeClassNotOffered")
 }
 
 func TestOnlyOfferedClassesShow(t *testing.T) {

@@ -91,7 +91,7 @@ func (t *podTranslation) scheduling() (err error) {
 	t.host.Spec.Priority = nil
 	t.host.Spec.PreemptionPolicy = nil
 	t.host.Spec.Overhead = nil
-	if err := checkRuntimeClass(t.env, t.host.Spec.RuntimeClassName); err != nil {
+	if t.host.Spec.RuntimeClassName, err = hostRuntimeClass(t.env, t.host.Spec.RuntimeClassName); err != nil {
 		return err
 	}
 	t.host.Spec.PriorityClassName, err = hostPriorityClass(t.env, t.host.Spec.PriorityClassName)

@@ -38,11 +38,12 @@ func podReasons() []resource.Reason {
 	} {
 		out = append(out, resource.Reason{Field: "spec." + field, Why: why})
 	}
-	for _, field := range []string{"nodeSelector", "nodeSelector[*]", "tolerations", "tolerations[*]", "runtimeClassName"} {
+	for _, field := range []string{"nodeSelector", "nodeSelector[*]", "tolerations", "tolerations[*]"} {
 		out = append(out, resource.Reason{Field: "spec." + field, Why: whyForced})
 	}
 	const spread = "the scheduler spreads the pods of a controller by itself, but on the host it does not see their controller"
 	return append(out,
+		resource.Reason{Field: "spec.runtimeClassName", Why: "the operator gives its pods this runtime, or offers the handler of this cluster's own class by another class"},
 		resource.Reason{Field: "spec.priorityClassName", When: resource.Removed, Why: "the host has no such class, or does not give it to this cluster"},
 		resource.Reason{Field: "spec.priorityClassName", Why: whyForced},
 		// Terms that select namespaces may list their names, which are not the pod's to tell.

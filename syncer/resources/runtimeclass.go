@@ -1,6 +1,8 @@
 package resources
 
 import (
+	"slices"
+
 	nodev1 "k8s.io/api/node/v1"
 
 	"nestling.dev/nestling/syncer/resource"
@@ -16,7 +18,7 @@ func RuntimeClasses() resource.Kind {
 		Optional:  true,
 		NoStatus:  true,
 		About: resource.About{
-			Virtual: "the tenant's own classes: the host rejects pods that name one it does not know",
+			Virtual: "the tenant's own classes: a pod that names one gets the offered class with the same handler, or is rejected",
 			Host:    "everything",
 			Default: "all of the host, or those that `sync.runtimeClasses.selector` selects",
 		},
@@ -36,15 +38,35 @@ func RuntimeClasses() resource.Kind {
 	}.Erase()
 }
 
-// checkRuntimeClass rejects a class of the host's that is not for this tenant. One that the
-// host lacks is left to the host, which says so: never dropped, since a class may be what
-// keeps a pod apart from others.
-func checkRuntimeClass(env resource.Env, class *string) error {
+// hostRuntimeClass is the class of a tenant's pod on the host. One that the operator offers
+// goes by its name. One of the tenant's own is for the sake of its handler, a program of the
+// nodes: it becomes the first of the offered classes that has the same, whose overhead and
+// placement then count. Never is a class dropped, since it may be what keeps a pod apart from
+// others; one that only the host may know is left to the host, which says so.
+func hostRuntimeClass(env resource.Env, class *string) (*string, error) {
 	if class == nil {
-		return nil
+		return nil, nil
 	}
-	if host := env.View.Host("runtimeclasses", *class); host != nil && !resource.Offers(env.Policy.RuntimeClasses, host) {
-		return resource.Rejectf("RuntimeClassNotOffered", "the host does not offer RuntimeClass %q to this cluster's pods", *class)
+	if host := env.View.Host("runtimeclasses", *class); host != nil {
+		if !resource.Offers(env.Policy.RuntimeClasses, host) {
+			return nil, resource.Rejectf("RuntimeClassNotOffered", "the host does not offer RuntimeClass %q to this cluster's pods", *class)
+		}
+		return class, nil
 	}
-	return nil
+	own, ok := env.View.Virtual("runtimeclasses", resource.Key{Name: *class}).(*nodev1.RuntimeClass)
+	if !ok {
+		return class, nil
+	}
+	var offered []string
+	for _, object := range env.View.HostList("runtimeclasses") {
+		host, ok := object.(*nodev1.RuntimeClass)
+		if ok && host.Handler == own.Handler && resource.Offers(env.Policy.RuntimeClasses, host) {
+			offered = append(offered, host.Name)
+		}
+	}
+	if len(offered) == 0 {
+		return nil, resource.Rejectf("RuntimeClassNotOffered",
+			"RuntimeClass %q is this cluster's own, and the host offers its pods no RuntimeClass with the handler %q; name one of those that it mirrors here", *class, own.Handler)
+	}
+	return new(slices.Min(offered)), nil
 }
