@@ -145,7 +145,8 @@ func TestNodesMirrorTheHosts(t *testing.T) {
 	require.NoError(t, err)
 	_, err = nodes.Patch(t.Context(), "node-1", types.MergePatchType, []byte(`{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"},{"type":"InternalIP","address":"2001:db8::2"}]}}`), metav1.PatchOptions{}, "status")
 	require.NoError(t, err)
-	x.eventually("the tenant's cordon stays, addresses follow", same(func(want *corev1.Node) {
+	x.eventually("the tenant's cordon and label stay, addresses follow", same(func(want *corev1.Node) {
+		want.Labels["mine"] = "1"
 		want.Spec.Unschedulable = true
 		want.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}}
 		want.Status.Addresses[1].Address = "2001:db8::2"

@@ -20,7 +20,7 @@ func hostside() []Story {
 	return slices.Concat([]Story{
 		{Name: "a host pod that is deleted ends its pod, and the ReplicaSet makes another", Run: deletedHostPod},
 		{Name: "a finished pod whose host pod is deleted does not run again", Run: finishedPod},
-		{Name: "a cordon in the tenant is its own", Run: virtualCordon},
+		{Name: "a cordon in the tenant is its own", Alone: true, Run: virtualCordon},
 		{Name: "a drained node shows as it would on one cluster", Alone: true, Run: drain},
 	}, deletion(), ownership())
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/config"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
+	"nestling.dev/nestling/pkg/controlplane/evictions"
 	"nestling.dev/nestling/pkg/controlplane/namespaces"
 	"nestling.dev/nestling/pkg/pki"
 )
@@ -105,6 +106,7 @@ func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
 	if m.ownControllers {
 		group.Go(func() error { return runNamespaces(running, managerConfig) })
 		group.Go(func() error { return runPolicyStatus(running, managerConfig) })
+		group.Go(func() error { return runEvictions(running, managerConfig) })
 	}
 	return group.Wait()
 }
@@ -133,6 +135,21 @@ func runNamespaces(ctx context.Context, managerConfig *config.Config) error {
 		return fmt.Errorf("%s: %w", namespaceController, err)
 	}
 	controller.Run(ctx)
+	return nil
+}
+
+// nodeController is the ServiceAccount that upstream's taint eviction acts as.
+const nodeController = "node-controller"
+
+// runEvictions ends pods by the tenant's own taints, in place of upstream's controller.
+func runEvictions(ctx context.Context, managerConfig *config.Config) error {
+	clientConfig, err := identityFor(managerConfig, nodeController)
+	if err != nil {
+		return err
+	}
+	if err := evictions.Run(ctx, clientConfig); err != nil {
+		return fmt.Errorf("%s: %w", evictions.Name, err)
+	}
 	return nil
 }
 

@@ -11,8 +11,9 @@ import (
 // all of upstream's defaults but those whose work is the host's. Everything
 // about a pod after it was created, and about volumes, happens on the host and
 // is mirrored; a controller that did it here, too, would fight with the mirror. And all
-// but the namespace controller, for which there is one that need not guess, and the one of
-// policies' statuses, for which there is one that needs less memory.
+// but the namespace controller, for which there is one that need not guess; the one of
+// policies' statuses, for which there is one that needs less memory; and the one of
+// evictions by taints, for which there is one that leaves the host's taints to the host.
 func TenantControllers() []string {
 	controllers := []string{"*", "-" + names.NamespaceController, "-" + names.ValidatingAdmissionPolicyStatusController}
 	for _, name := range hostControllers() {
@@ -26,7 +27,7 @@ func hostControllers() []string {
 	nodes := []string{
 		names.NodeIpamController,            // the host gives out pod networks
 		names.NodeLifecycleController,       // mirrored nodes have no heartbeat here; the host judges them
-		names.TaintEvictionController,       // the host evicts; the eviction is mirrored
+		names.TaintEvictionController,       // the host evicts by its taints; the eviction is mirrored
 		names.DeviceTaintEvictionController, // as above
 		names.TTLController,                 // writes an annotation to nodes, for kubelets
 		// Deletes pods of nodes that do not exist, by force. A gap in the mirror

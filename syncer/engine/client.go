@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -136,14 +135,19 @@ func (c *client) bind(ctx context.Context, live resource.Object, node string) er
 		SubResource("binding").Body(binding).Do(ctx).Error()
 }
 
-func (c *client) delete(ctx context.Context, live resource.Object, grace *int64) error {
-	uid := live.GetUID()
+// delete of an object by its UID; exact: and by its version.
+func (c *client) delete(ctx context.Context, live resource.Object, grace *int64, exact bool) error {
+	uid, version := live.GetUID(), live.GetResourceVersion()
+	preconditions := &metav1.Preconditions{UID: &uid}
+	if exact {
+		preconditions.ResourceVersion = &version
+	}
 	background := metav1.DeletePropagationBackground
 	return c.rest.Delete().NamespaceIfScoped(live.GetNamespace(), c.kind.Namespaced).
 		Resource(c.kind.Resource.Resource).Name(live.GetName()).
 		Body(&metav1.DeleteOptions{
 			GracePeriodSeconds: grace,
-			Preconditions:      &metav1.Preconditions{UID: (*types.UID)(&uid)},
+			Preconditions:      preconditions,
 			PropagationPolicy:  &background,
 		}).Do(ctx).Error()
 }

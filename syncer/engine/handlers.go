@@ -170,11 +170,14 @@ func (e *Engine) sourceChanged(kind *syncedKind, objects ...resource.Object) {
 	}
 }
 
-// wakeReferrers looks again at the objects that refer to key: they may wait for it.
+// wakeReferrers looks again at the objects that refer to key, or to all of the kind: they may
+// wait for it.
 func (e *Engine) wakeReferrers(kind *syncedKind, key resource.Key) {
-	for _, from := range e.references.From(resource.Ref{Resource: kind.Resource.Resource, Key: key}) {
-		if other, ok := e.kinds[from.resource]; ok && other.Direction == resource.ToHost {
-			other.queue.Add(from.key)
+	for _, target := range []resource.Key{key, {}} {
+		for _, from := range e.references.From(resource.Ref{Resource: kind.Resource.Resource, Key: target}) {
+			if other, ok := e.kinds[from.resource]; ok && other.Direction == resource.ToHost {
+				other.queue.Add(from.key)
+			}
 		}
 	}
 }

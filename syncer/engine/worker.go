@@ -149,9 +149,9 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		if held, confirmErr := e.mayDelete(ctx, kind, key, action); held || confirmErr != nil {
 			return 0, confirmErr
 		}
-		err = side.delete(ctx, action.Live, action.GracePeriodSeconds)
-		if apierrors.IsNotFound(err) {
-			err = nil
+		err = side.delete(ctx, action.Live, action.GracePeriodSeconds, action.Exact)
+		if apierrors.IsNotFound(err) || action.Exact && apierrors.IsConflict(err) {
+			err = nil // the cache will tell
 		}
 	}
 	e.options.Metrics.writes.WithLabelValues(kind.Name, string(action.Side), string(action.Verb), outcome(err)).Inc()

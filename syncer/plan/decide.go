@@ -111,7 +111,7 @@ func decideMissing(env resource.Env, kind resource.Kind, virtual resource.Object
 	if !kind.Select(env, virtual) {
 		return Plan{}
 	}
-	if kind.Mortal && (kind.Began(virtual) || env.View.Created(virtual.GetUID())) {
+	if kind.Mortal && !kind.Replacing(virtual) && (kind.Began(virtual) || env.View.Created(virtual.GetUID())) {
 		return finish(virtual, "host object is lost")
 	}
 	if reason := kind.Wait(env, virtual); reason != "" {
@@ -161,7 +161,10 @@ func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		}
 	}
 	if host.GetDeletionTimestamp() == nil && (virtual.GetDeletionTimestamp() == nil || !kind.Mortal) {
-		updates, err := updateHost(env, kind, virtual, host)
+		updates, replaced, err := updateHost(env, kind, virtual, host)
+		if replaced && kind.Mortal {
+			return Plan{Actions: updates} // what the host says of this one is of no interest
+		}
 		switch {
 		case err != nil:
 			out.Event = rejected(err).Event
@@ -188,20 +191,20 @@ func mirrorDeletion(virtual, host resource.Object) []Action {
 	return nil
 }
 
-func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Object) ([]Action, error) {
+func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Object) (updates []Action, replaced bool, err error) {
 	desired, err := kind.ToHost(env, virtual)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	desired = stamp(env, kind, virtual, desired)
 	if kind.Replace(desired, host) {
-		return []Action{{Side: Host, Verb: Delete, Live: host, Reason: "can't be changed in place"}}, nil
+		return replace(env, kind, virtual, host), true, nil
 	}
 	// Kinds see the live metadata as it was written last, which some read as a record.
 	want := kind.MergeHost(env, desired, clone(host))
 	resource.MergeMeta(desired, want)
 	if equality.Semantic.DeepEqual(host, want) {
-		return nil, nil
+		return nil, false, nil
 	}
 	var out []Action
 	live := host
@@ -212,7 +215,19 @@ func updateHost(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		out = append(out, Action{Side: Host, Verb: Patch, Subresource: part.Subresource, Live: live, Want: part.Want, Reason: "virtual object differs"})
 		live = part.Want
 	}
-	return out, nil
+	return out, false, nil
+}
+
+// replace takes the host object away, for another in its place. Where one that is gone is
+// taken for lost, the virtual object says first what is going on; and only the host object
+// that was looked at may go, since the host may have begun with it in the meantime.
+func replace(env resource.Env, kind resource.Kind, virtual, host resource.Object) []Action {
+	const reason = "can't be changed in place"
+	if !kind.Mortal || kind.Replacing(virtual) {
+		return []Action{{Side: Host, Verb: Delete, Live: host, Exact: kind.Mortal, Reason: reason}}
+	}
+	want := kind.Absent(env, clone(virtual), resource.ReasonReplacing, "its host object can't be changed in place, and is made anew")
+	return []Action{{Side: Virtual, Verb: Patch, Subresource: "status", Live: virtual, Want: want, Reason: "host object " + reason}}
 }
 
 func updateVirtual(env resource.Env, kind resource.Kind, virtual, host resource.Object) []Action {

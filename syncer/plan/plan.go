@@ -45,6 +45,8 @@ type Action struct {
 	// Orphan marks the deletion of a host object whose virtual one is gone: what the
 	// engine's breaker counts.
 	Orphan bool
+	// Exact confines a Delete to Live as it was observed, whatever has changed since.
+	Exact  bool
 	Reason string // for logs
 }
 

@@ -24,7 +24,7 @@ func KeyOf(object metav1.Object) Key {
 	return Key{Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 
-// Ref names a virtual object that another refers to.
+// Ref names a virtual object that another refers to; without a name, all of its kind.
 type Ref struct {
 	Resource string // plural, as in URLs: "configmaps"
 	Key

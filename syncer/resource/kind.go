@@ -38,6 +38,7 @@ type Kind struct {
 	Adopts       func(env Env, host Object) bool
 	Notice       func(env Env, virtual Object) *Rejection
 	Replace      func(desired, live Object) bool
+	Replacing    func(virtual Object) bool
 	HostParts    func(live, want Object) []Part[Object]
 	ToVirtual    func(env Env, host Object) (Object, error)
 	VirtualKey   func(env Env, host Object) (Key, bool)
@@ -69,6 +70,7 @@ func (s Spec[T]) Erase() Kind {
 		Adopts:       func(Env, Object) bool { return false },
 		Notice:       func(Env, Object) *Rejection { return nil },
 		Replace:      func(_, _ Object) bool { return false },
+		Replacing:    func(Object) bool { return false },
 		HostParts:    func(_, want Object) []Part[Object] { return []Part[Object]{{Want: want}} },
 		ToVirtual:    func(Env, Object) (Object, error) { return nil, nil },
 		VirtualKey:   func(_ Env, host Object) (Key, bool) { return KeyOf(host), true },
@@ -108,6 +110,9 @@ func (s Spec[T]) Erase() Kind {
 	}
 	if s.Replace != nil {
 		kind.Replace = func(desired, live Object) bool { return s.Replace(desired.(T), live.(T)) }
+	}
+	if s.Replacing != nil {
+		kind.Replacing = func(virtual Object) bool { return s.Replacing(virtual.(T)) }
 	}
 	if s.HostParts != nil {
 		kind.HostParts = func(live, want Object) []Part[Object] {

@@ -64,6 +64,10 @@ type Spec[T Object] struct {
 	// field that the API lets nobody change: it is deleted, and made anew when it is gone.
 	// In ToHost kinds live is the host object, in FromHost kinds the virtual one. Nil: never.
 	Replace func(desired, live T) bool
+	// Replacing (Mortal only) reports whether the virtual object says that its host object
+	// was taken away to be made anew (ReasonReplacing): that it is not there is no loss. Nil:
+	// none says so.
+	Replacing func(virtual T) bool
 	// HostParts splits an update of live to want into the writes that it takes, in
 	// order: some fields change through subresources only. Nil: one plain write.
 	HostParts func(live, want T) []Part[T]
@@ -145,6 +149,10 @@ type Part[T Object] struct {
 	Subresource string
 	Want        T
 }
+
+// ReasonReplacing is what a virtual object of a Mortal kind says by its Absent before its
+// host object is deleted because of Replace.
+const ReasonReplacing = "HostReplacing"
 
 // Rejection says that an object can't be translated, and why, in words for the
 // tenant: they name no host object.

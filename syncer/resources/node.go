@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"nestling.dev/nestling/syncer/nodefacts"
 	"nestling.dev/nestling/syncer/resource"
 )
 
@@ -16,13 +17,15 @@ const kubeletPort = 10250
 
 // Nodes mirror the host's.
 //
-// Labels and taints are the host's alone, since it is the host's scheduler that obeys
-// them: what a tenant sets would be a promise that nobody keeps, and is taken back.
-// Annotations of host nodes are notes of the host's agents (tunnel addresses, join
-// configuration) and none of them is shown; a tenant may set its own.
+// The host's labels and taints show, but for taints that the operator has all pods of the
+// tenant tolerate. A tenant may add its own, and cordon: that is local to the virtual
+// cluster, and kept by where its pods are let go to (pod_nodes.go), since the host's scheduler
+// does not see it. Annotations of host nodes are notes of the host's agents (tunnel addresses,
+// join configuration) and none of them is shown; a tenant may set its own.
 //
-// spec.unschedulable belongs to the tenant: a cordon is local to the virtual cluster.
-// The taint node.kubernetes.io/unschedulable shows if either side has cordoned.
+// spec.unschedulable belongs to the tenant. The taint node.kubernetes.io/unschedulable shows
+// if either side has cordoned. Other taints of that domain stand for conditions, which the
+// host judges.
 //
 // Leases of nodes are not mirrored: nothing in the tenant judges nodes by their heartbeats,
 // and each would be a write every ten seconds. The mirrored condition Ready is the host's
@@ -38,8 +41,8 @@ func Nodes(readable bool) resource.Kind {
 		Optional:  true,
 		Atomic:    true, // status.addresses repeats its types on dual-stack nodes
 		About: resource.About{
-			Virtual: "`spec.unschedulable`, annotations",
-			Host:    "labels, taints, capacity, conditions, addresses; not images, volumes, leases",
+			Virtual: "`spec.unschedulable`, annotations, labels and taints that the host's node has not",
+			Host:    "its labels and taints, capacity, conditions, addresses; not images, volumes, leases",
 			Default: "all; those that run the tenant's pods with `nodes.mirror: used` or without the right",
 		},
 		New:          func() *corev1.Node { return &corev1.Node{} },
@@ -57,12 +60,16 @@ func Nodes(readable bool) resource.Kind {
 	return spec.Erase()
 }
 
-func nodeToVirtual(_ resource.Env, host *corev1.Node) (*corev1.Node, error) {
+func nodeToVirtual(env resource.Env, host *corev1.Node) (*corev1.Node, error) {
+	taints := shownTaints(env, host.Spec.Taints)
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: host.Name, Labels: host.Labels},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: host.Name, Labels: host.Labels,
+			Annotations: map[string]string{resource.AnnotationCopied: nodefacts.OfHost(host.Labels, taints)},
+		},
 		Spec: corev1.NodeSpec{
 			ProviderID: host.Spec.ProviderID,
-			Taints:     host.Spec.Taints,
+			Taints:     taints,
 		},
 		Status: corev1.NodeStatus{
 			Capacity:         host.Status.Capacity,
@@ -82,9 +89,11 @@ func nodeToVirtual(_ resource.Env, host *corev1.Node) (*corev1.Node, error) {
 
 func mergeVirtualNode(_ resource.Env, virtual, host *corev1.Node) *corev1.Node {
 	out := *virtual
-	out.Labels = host.Labels
+	labels, taints := nodefacts.Own(virtual)
+	out.Annotations = merged(virtual.Annotations, host.Annotations)
+	out.Labels = merged(labels, host.Labels)
 	out.Spec.ProviderID = host.Spec.ProviderID
-	out.Spec.Taints = nodeTaints(host.Spec.Taints, virtual)
+	out.Spec.Taints = nodefacts.Both(host.Spec.Taints, taints)
 	out.Status = host.Status
 	out.Status.Conditions = nodeConditions(virtual.Status.Conditions, host.Status.Conditions)
 	return &out
@@ -100,17 +109,11 @@ func nodeAddresses(host []corev1.NodeAddress) []corev1.NodeAddress {
 	return out
 }
 
-// nodeTaints are the host's, and the one of the virtual node's own cordon.
-func nodeTaints(host []corev1.Taint, virtual *corev1.Node) []corev1.Taint {
-	cordon := func(taint corev1.Taint) bool { return taint.Key == corev1.TaintNodeUnschedulable }
-	if !virtual.Spec.Unschedulable || slices.ContainsFunc(host, cordon) {
-		return host
-	}
-	taint := corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
-	if i := slices.IndexFunc(virtual.Spec.Taints, cordon); i >= 0 {
-		taint = virtual.Spec.Taints[i]
-	}
-	return append(slices.Clone(host), taint)
+// shownTaints are those that keep any pod of the tenant's away.
+func shownTaints(env resource.Env, host []corev1.Taint) []corev1.Taint {
+	return slices.DeleteFunc(slices.Clone(host), func(taint corev1.Taint) bool {
+		return tolerated(env.Policy.Pods.Tolerations, taint)
+	})
 }
 
 // nodeConditions are the host's, unless they differ from the virtual ones by nothing but

@@ -11,7 +11,8 @@ import (
 
 // PodHostSynced is the type of the condition that every synced pod has. It is True once
 // the host pod was there: such a pod is never given a second one. It is False, with the
-// reason, while the pod waits for long, or is refused.
+// reason, while the pod waits for long, is refused, or has its host pod replaced before
+// that has a node.
 const PodHostSynced corev1.PodConditionType = resource.Prefix + "HostSynced"
 
 // Annotations of ours on host pods. Those with the record of what was written last
@@ -29,6 +30,7 @@ const (
 	podImages     = resource.Prefix + "images"     // hash of the containers' images
 	podResources  = resource.Prefix + "resources"  // hash of the containers' resources
 	podPlacement  = resource.Prefix + "placement"  // hash of node selector and affinity of a gated pod
+	podNodes      = resource.Prefix + "nodes"      // hash of what the tenant's own words about nodes meant for the pod
 	podGates      = resource.Prefix + "gates"      // names of the scheduling gates, by commas
 	podGeneration = resource.Prefix + "generation" // metadata.generation of the virtual pod
 )
@@ -52,6 +54,8 @@ func Pods() resource.Kind {
 		Wait:         podWait,
 		ToHost:       podToHost,
 		MergeHost:    mergeHostPod,
+		Replace:      replacePod,
+		Replacing:    replacingPod,
 		HostParts:    hostPodParts,
 		MergeVirtual: mergeVirtualPod,
 		Node:         func(pod *corev1.Pod) string { return pod.Spec.NodeName },
@@ -90,7 +94,7 @@ func podBegan(virtual *corev1.Pod) bool {
 }
 
 // podRefs is everything that a virtual pod names, and its namespace, whose labels its
-// host pod carries.
+// host pod carries; and all nodes, where it has none yet.
 func podRefs(virtual *corev1.Pod) []resource.Ref {
 	refs := []resource.Ref{{Resource: "namespaces", Key: resource.Key{Name: virtual.Namespace}}}
 	seen := map[resource.Ref]bool{}
@@ -101,6 +105,9 @@ func podRefs(virtual *corev1.Pod) []resource.Ref {
 			refs = append(refs, ref)
 		}
 	})
+	if unplaced(virtual) {
+		refs = append(refs, resource.Ref{Resource: "nodes"}) // any of them
+	}
 	if account := virtual.Spec.ServiceAccountName; account != "" {
 		refs = append(refs, resource.Ref{Resource: "serviceaccounts", Key: resource.Key{Namespace: virtual.Namespace, Name: account}})
 	}

@@ -31,6 +31,13 @@ func absentPod(env resource.Env, virtual *corev1.Pod, reason, message string) *c
 		condition.LastTransitionTime = old.LastTransitionTime
 	}
 	setPodCondition(&virtual.Status, condition)
+	if unplaced(virtual) && len(virtual.Spec.SchedulingGates) == 0 {
+		// What users, their tools and controllers look at, in the scheduler's own words.
+		setPodCondition(&virtual.Status, corev1.PodCondition{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+			Message: condition.Message, LastTransitionTime: condition.LastTransitionTime,
+		})
+	}
 	return virtual
 }
 

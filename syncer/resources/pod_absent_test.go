@@ -59,5 +59,5 @@ func TestWhatOthersSayOfAPodStays(t *testing.T) {
 	mine := corev1.PodCondition{Type: "example.com/mine", Status: corev1.ConditionTrue, LastTransitionTime: metav1.Unix(1, 0)}
 	pod := absentPod(resource.Env{Now: time.Now()}, &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{mine}}}, "HostRejected", "no")
 	require.Equal(t, mine, pod.Status.Conditions[0])
-	require.Len(t, pod.Status.Conditions, 2)
+	require.Len(t, pod.Status.Conditions, 3)
 }

@@ -50,6 +50,7 @@ func podToHost(env resource.Env, virtual *corev1.Pod) (*corev1.Pod, error) {
 		t.affinity,
 		t.spread, // its selectors are the host's already
 		t.scheduling,
+		t.place,
 		t.forced, // has the last word on where and how the pod runs
 		t.identity,
 		t.topologyLabels,

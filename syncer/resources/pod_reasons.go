@@ -6,6 +6,9 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
+// whyNodes is for what podTranslation.place does.
+const whyNodes = "what this cluster has said of its nodes, by labels, taints or a cordon of its own, the host's scheduler does not see: the host pod names the nodes"
+
 // whyForced is for what podTranslation.forced does.
 const whyForced = "this cluster's operator says so for all of its pods"
 
@@ -38,6 +41,9 @@ func podReasons() []resource.Reason {
 	} {
 		out = append(out, resource.Reason{Field: "spec." + field, Why: why})
 	}
+	for _, field := range []string{"nodeSelector", "nodeSelector[*]"} {
+		out = append(out, resource.Reason{Field: "spec." + field, When: resource.Removed, Why: whyNodes})
+	}
 	for _, field := range []string{"nodeSelector", "nodeSelector[*]", "tolerations", "tolerations[*]"} {
 		out = append(out, resource.Reason{Field: "spec." + field, Why: whyForced})
 	}
@@ -47,6 +53,8 @@ func podReasons() []resource.Reason {
 		resource.Reason{Field: "spec.priorityClassName", When: resource.Removed, Why: "the host has no such class, or does not give it to this cluster"},
 		resource.Reason{Field: "spec.priorityClassName", Why: whyForced},
 		// Terms that select namespaces may list their names, which are not the pod's to tell.
+		resource.Reason{Field: "spec.affinity", When: resource.Added, Why: whyNodes},
+		resource.Reason{Field: "spec.affinity.nodeAffinity", Why: whyNodes},
 		resource.Reason{Field: "spec.affinity.podAffinity", Why: whySelector, Hidden: true},
 		resource.Reason{Field: "spec.affinity.podAntiAffinity", Why: whySelector, Hidden: true},
 		resource.Reason{Field: "spec.ephemeralContainers", When: resource.Removed, Why: "they are added to a pod that is there: they follow when it is on the host"},

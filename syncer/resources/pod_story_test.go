@@ -82,7 +82,7 @@ func replace(objects []resource.Object, old *corev1.Pod, change func(*corev1.Pod
 func (s *story) settle() string {
 	s.t.Helper()
 	var steps []string
-	for range 4 {
+	for range 6 {
 		var virtual, host resource.Object
 		if pod := s.virtual(); pod != nil {
 			virtual = pod

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nestling.dev/nestling/syncer/naming"
+	"nestling.dev/nestling/syncer/resource"
 )
 
 const updated = "patch host: virtual object differs"
@@ -258,4 +259,35 @@ func TestPodInACrowdedNamespaceGetsNoServiceLinks(t *testing.T) {
 	pod, err := podToHost(s.env, s.virtual())
 	require.NoError(t, err)
 	require.Len(t, pod.Spec.Containers[0].Env, 8)
+}
+
+// A tenant that labels its node when a pod waits for one: the host pod is made anew while it
+// has no node, and never after.
+func TestPodIsReplacedWhileTheTenantsNodesChange(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.NodeSelector = map[string]string{"example.com/disk": "ssd"} })
+	require.Equal(t, map[string]string{"example.com/disk": "ssd"}, s.host().Spec.NodeSelector, "the host may know the label")
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
+	})
+	s.settle()
+	require.True(t, podBegan(s.virtual()))
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: "node-1", Labels: map[string]string{"example.com/disk": "ssd"},
+		Annotations: map[string]string{resource.AnnotationMirror: "true", resource.AnnotationCopied: ""},
+	}}
+	s.world.VirtualObjects = append(s.world.VirtualObjects, node)
+	require.Equal(t, "patch virtual/status: host object can't be changed in place; delete host: can't be changed in place; create host: new; patch virtual/status: host status differs", s.settle())
+	require.Equal(t, onNode(corev1.NodeSelectorOpIn, "node-1"), s.host().Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0])
+	require.Empty(t, s.host().Spec.NodeSelector)
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Spec.NodeName = "node-1"
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
+	})
+	s.settle()
+	require.False(t, saysAbsent(s.virtual()))
+	placed := s.host().DeepCopy()
+	node.Labels = nil
+	s.settle()
+	require.Equal(t, placed, s.host(), "who has a node keeps it")
 }

@@ -66,6 +66,10 @@ func podVolumesWait(env resource.Env, virtual *corev1.Pod) string {
 			return fmt.Sprintf("PersistentVolumeClaim %q of its ephemeral volume %q is not there yet", name, volume.Name)
 		case claim == nil:
 			continue
+		case claim.GetDeletionTimestamp() != nil:
+			// The host's own is there until the pods that use it are gone, and its scheduler
+			// would let more use it.
+			return fmt.Sprintf("persistentvolumeclaim %q is being deleted", name)
 		case volume.Ephemeral != nil && !metav1.IsControlledBy(claim, virtual):
 			// The host would take it for any claim, and let the pod have it.
 			return fmt.Sprintf("PersistentVolumeClaim %q was not made for this pod's ephemeral volume %q", name, volume.Name)

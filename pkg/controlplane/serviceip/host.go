@@ -131,7 +131,10 @@ func (a *allocation) now() time.Time {
 
 func (a *allocation) create(ctx context.Context) (*corev1.Service, error) {
 	host, err := a.post(ctx)
-	if !apierrors.IsAlreadyExists(err) {
+	// A namesake that the syncer has yet to delete may have the very address or node port that
+	// is asked for, which an API server looks at before the name.
+	taken := apierrors.IsInvalid(err) && len(a.dryRun) == 0
+	if !apierrors.IsAlreadyExists(err) && !taken {
 		return host, err
 	}
 	live, err := a.services.Get(ctx, a.desired.Name, metav1.GetOptions{})

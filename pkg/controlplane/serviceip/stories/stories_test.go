@@ -183,6 +183,21 @@ func TestRecreatedAtOnce(t *testing.T) {
 	}
 }
 
+// Upstream's suite gives a node port back, and takes it again at once.
+func TestANodePortIsFreeWithItsService(t *testing.T) {
+	t.Parallel()
+	namespace := shared.namespace(t)
+	made := shared.create(t, namespace, service("web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{port("", 80)}}))
+	shared.sync(t, made)
+	require.NoError(t, shared.virtual.CoreV1().Services(namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	same := port("", 80)
+	same.NodePort = made.Spec.Ports[0].NodePort
+	require.NotZero(t, same.NodePort)
+	again := shared.create(t, namespace, service("web", corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{same}}))
+	require.Equal(t, same.NodePort, again.Spec.Ports[0].NodePort)
+	shared.requireAgreement(t, again)
+}
+
 func TestAForeignHostServiceIsNotTouched(t *testing.T) {
 	t.Parallel()
 	namespace := shared.namespace(t)
