@@ -93,7 +93,7 @@ conformance-more: build ## Run [sig-cli], [sig-network] and [sig-storage] beside
 
 .PHONY: conformance-quick
 conformance-quick: build ## Run in a tenant a choice of the suite of less than ten minutes
-	go run ./e2e/cmd/conformance tenant --part quick $(CONFORMANCE_FLAGS)
+	go run ./e2e/cmd/conformance tenant --part quick,quick-serial $(CONFORMANCE_FLAGS)
 
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node

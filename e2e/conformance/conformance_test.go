@@ -51,7 +51,7 @@ var sig = regexp.MustCompile(`^\[sig-[a-z-]+\]`)
 func TestQuickCoversEveryGroup(t *testing.T) {
 	t.Parallel()
 	covered := map[string]int{}
-	for _, name := range Quick().specs {
+	for _, name := range append(Quick().specs, QuickSerial().specs...) {
 		covered[sig.FindString(name)]++
 	}
 	all := conformanceSpecs(t)
@@ -60,7 +60,7 @@ func TestQuickCoversEveryGroup(t *testing.T) {
 		of[sig.FindString(name)]++
 	}
 	for group, specs := range of {
-		require.GreaterOrEqual(t, covered[group], min(specs, 5), group)
+		require.GreaterOrEqual(t, covered[group], min(specs, 3), group)
 	}
 }
 
@@ -105,16 +105,18 @@ func TestChooseRefusesNamesThatTheSuiteHasNot(t *testing.T) {
 func TestSelectionNarrows(t *testing.T) {
 	t.Parallel()
 	earlier := &Results{Specs: map[string]Result{"a": {Outcome: Passed}, "b": {Outcome: Failed}, "c": {Outcome: Skipped}}}
-	specs := []string{"a", "b", "c", "d"}
+	specs := []string{"a", "b", "c", "d", "e"}
+	excepted := func(name string) bool { return name == "e" }
 	for want, selection := range map[string]Selection{
 		"a b c d": {},
 		"b":       {OnlyFailed: true},
 		"d":       {Resume: true},
 		"a b":     {Focus: regexp.MustCompile("[ab]")},
 		"c d":     {Skip: regexp.MustCompile("[ab]")},
+		"e":       {Focus: regexp.MustCompile("e"), Excepted: true},
 		"":        {OnlyFailed: true, Skip: regexp.MustCompile("b")},
 	} {
-		require.Equal(t, want, strings.Join(selection.narrow(specs, earlier), " "), "%+v", selection)
+		require.Equal(t, want, strings.Join(selection.narrow(specs, earlier, excepted), " "), "%+v", selection)
 	}
 }
 
@@ -184,10 +186,10 @@ func TestRecorderKeepsEveryOutcome(t *testing.T) {
 
 func TestReportNamesEverySpec(t *testing.T) {
 	t.Parallel()
-	exceptions, err := parseExceptions([]byte("host: [{specs: 'h', reason: no such image}]\ntenant: [{specs: t, reason: nodes are shared}]"))
+	exceptions, err := parseExceptions([]byte("host: [{specs: 'h', reason: no such image}]\ntenant: [{specs: 't+', reason: nodes are shared}]"))
 	require.NoError(t, err)
 	report := Report{
-		Target: tenantTarget, Environment: "Here.", All: []string{"p", "h", "t", "u", "s", "n"}, Exceptions: exceptions,
+		Target: tenantTarget, Environment: "Here.", All: []string{"p", "h", "t", "u", "s", "n", "tt"}, Exceptions: exceptions,
 		Parts: []Part{{Name: "all", Words: "all of it", focus: regexp.MustCompile("."), Processes: 3}},
 		Results: &Results{Took: map[string]float64{"all": 12.3}, Specs: map[string]Result{
 			"p": {Outcome: Passed}, "h": {Outcome: Failed, Message: "x"}, "t": {Outcome: Failed, Message: "y"}, "u": {Outcome: Failed, Message: "z"}, "s": {Outcome: Skipped, Message: "wants IPv6"},
@@ -199,9 +201,9 @@ func TestReportNamesEverySpec(t *testing.T) {
 
 Here.
 
-| part | specs | passed | failed | skipped | took |
-|---|---|---|---|---|---|
-| all of it | 6 | 1 | 3 | 1 | 12 s, 3 at a time |
+| part | specs | passed | failed | not run | skipped by itself | took |
+|---|---|---|---|---|---|---|
+| all of it | 7 | 1 | 3 | 2 | 1 | 12 s, 3 at a time |
 
 ## all of it
 
@@ -217,6 +219,8 @@ Here.
 ### Not run
 
 - n
+- tt
+  - of a tenant on shared nodes: nodes are shared
 
 ### Skipped
 

@@ -69,3 +69,9 @@ func (e *Exceptions) reason(target, spec string) (reason string, ofHost bool) {
 	}
 	return "", false
 }
+
+// ofTenant reports whether a spec is one that a tenant on shared nodes cannot have.
+func (e *Exceptions) ofTenant(target, spec string) bool {
+	reason, ofHost := e.reason(target, spec)
+	return target == tenantTarget && reason != "" && !ofHost
+}

@@ -36,6 +36,7 @@ func (s *Suite) images(ctx context.Context) ([]image.Image, error) {
 		{Path: "/localhost.crt", Source: filepath.Join(s.upstream, "test/images/agnhost/porter/localhost.crt")},
 		{Path: "/localhost.key", Source: filepath.Join(s.upstream, "test/images/agnhost/porter/localhost.key")},
 		{Path: "/uploads", Dir: true},
+		{Path: "/coredns", Source: s.program("coredns")},
 	}
 	sh := []string{"sh"}
 	nginx := image.Layer{{Path: "/usr/share/nginx/html/index.html", Text: welcome}}
@@ -75,11 +76,12 @@ func (s *Suite) images(ctx context.Context) ([]image.Image, error) {
 // toolRoot has what specs run in a shell. The shell is bash: busybox's prefers its own
 // applets to programs in PATH, and dash drops variables whose names have dots or dashes.
 func toolRoot(ctx context.Context) (image.Layer, error) {
-	layer, err := rootfs.Busybox(ctx, "nc", "nslookup", "ip", "hostname", "bash", "sh", "ash")
+	layer, err := rootfs.Busybox(ctx, "wget", "nc", "nslookup", "ip", "hostname", "bash", "sh", "ash")
 	if err != nil {
 		return nil, err
 	}
-	programs, err := rootfs.Programs(ctx, "bash", "curl", "dig", "nslookup", "nc.openbsd", "ip", "hostname", "getent")
+	// Debian's static wget crashes on -T, and busybox has no printenv.
+	programs, err := rootfs.Programs(ctx, "wget", "printenv", "bash", "curl", "dig", "nslookup", "nc.openbsd", "ip", "hostname", "getent")
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (r Report) Unexplained() ([]string, error) {
 func (r Report) Markdown() (string, error) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# Upstream's end-to-end suite on the %s\n\n%s\n\n", r.Target, r.Environment)
-	fmt.Fprintf(&out, "| part | specs | passed | failed | skipped | took |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&out, "| part | specs | passed | failed | not run | skipped by itself | took |\n|---|---|---|---|---|---|---|\n")
 	type list struct {
 		part  Part
 		specs []string
@@ -64,7 +64,7 @@ func (r Report) Markdown() (string, error) {
 		if seconds, ok := r.Results.Took[part.Name]; ok {
 			took = fmt.Sprintf("%.0f s, %d at a time", seconds, part.Processes)
 		}
-		fmt.Fprintf(&out, "| %s | %d | %d | %d | %d | %s |\n", part.Words, len(specs), count[Passed], count[Failed], count[Skipped], took)
+		fmt.Fprintf(&out, "| %s | %d | %d | %d | %d | %d | %s |\n", part.Words, len(specs), count[Passed], count[Failed], count[""], count[Skipped], took)
 	}
 	for _, l := range lists {
 		fmt.Fprintf(&out, "\n## %s\n", l.part.Words)
@@ -91,9 +91,10 @@ func (r Report) line(name string, result Result) string {
 	switch result.Outcome {
 	case Skipped:
 		line += "\n  - " + result.Message
-	case Failed:
+	case Failed, "":
 		reason, ofHost := r.Exceptions.reason(r.Target, name)
 		switch {
+		case reason == "" && result.Outcome == "":
 		case reason == "":
 			line += "\n  - **no reason known**: " + result.Message
 		case ofHost:

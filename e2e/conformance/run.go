@@ -38,7 +38,7 @@ type Target struct {
 // Run runs what is selected of the parts, one part after the other, and returns all results
 // of the target, earlier ones of other specs among them. They are saved after every spec.
 // A spec that fails is no error.
-func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection Selection, say io.Writer) (*Results, error) {
+func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection Selection, exceptions *Exceptions, say io.Writer) (*Results, error) {
 	file := s.resultsFile(target.Name)
 	results, err := loadResults(file)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection 
 		if err != nil {
 			return nil, err
 		}
-		chosen := selection.narrow(specs, results)
+		chosen := selection.narrow(specs, results, func(name string) bool { return exceptions.ofTenant(target.Name, name) })
 		if len(chosen) == 0 {
 			fmt.Fprintf(say, "%s, %s: nothing to run\n", target.Name, part.Name)
 			continue

@@ -39,6 +39,8 @@ func tools() map[string]string {
 		"hostname":   "hostname",
 		"nc.openbsd": "netcat-openbsd",
 		"nslookup":   "bind9-dnsutils",
+		"printenv":   "coreutils",
+		"wget":       "wget",
 	}
 }
 

@@ -4,7 +4,7 @@
 //	conformance tenant           what is tagged [Conformance], in a tenant with the default configuration
 //	conformance host             the same on the host itself
 //	conformance parity           the host, then the tenant, and compare results and times
-//	conformance tenant --part quick
+//	conformance tenant --part quick,quick-serial
 //
 // It brings up the host, and takes it down; with NESTLING_E2E_NODE it uses the one of
 // `realnode up --nodes 2`.
@@ -48,6 +48,7 @@ type flags struct {
 	focus, skip         string
 	onlyFailed, resumed bool
 	processes           int
+	excepted            bool
 	write               bool
 }
 
@@ -55,12 +56,13 @@ func root() *cobra.Command {
 	var given flags
 	command := &cobra.Command{Use: "conformance", Short: "Upstream's end-to-end suite, on a host and in a tenant", SilenceErrors: true, SilenceUsage: true}
 	set := command.PersistentFlags()
-	set.StringSliceVar(&given.parts, "part", []string{"parallel", "serial"}, "what to run: parallel, serial, more, quick")
+	set.StringSliceVar(&given.parts, "part", []string{"parallel", "serial"}, "what to run: parallel, serial, more, quick, quick-serial")
 	set.StringVar(&given.focus, "focus", "", "run only specs whose names match this expression")
 	set.StringVar(&given.skip, "skip", "", "leave out specs whose names match this expression")
 	set.BoolVar(&given.onlyFailed, "only-failed", false, "run only those that failed last time")
 	set.BoolVar(&given.resumed, "resume", false, "run only those that have not run yet")
 	set.IntVar(&given.processes, "processes", 0, "how many specs run side by side, where they may (default: as the part has it)")
+	set.BoolVar(&given.excepted, "excepted", false, "run those too that a tenant cannot have")
 	set.BoolVar(&given.write, "report", false, "write the reports in e2e/conformance")
 	for _, target := range []struct{ name, short string }{
 		{"tenant", "Run the suite in a tenant with the default configuration"},
@@ -76,7 +78,7 @@ func root() *cobra.Command {
 
 // choose turns flags into what is run; errors name the flag.
 func choose(given flags) ([]conformance.Part, conformance.Selection, error) {
-	selection := conformance.Selection{OnlyFailed: given.onlyFailed, Resume: given.resumed}
+	selection := conformance.Selection{OnlyFailed: given.onlyFailed, Resume: given.resumed, Excepted: given.excepted}
 	for _, pattern := range []struct {
 		flag, text string
 		into       **regexp.Regexp
@@ -144,9 +146,13 @@ func run(cmd *cobra.Command, what string, given flags) (err error) {
 		return err
 	}
 
+	exceptions, err := conformance.LoadExceptions()
+	if err != nil {
+		return err
+	}
 	all := map[string]*conformance.Results{}
 	if what != "tenant" {
-		if all["host"], err = suite.Run(ctx, suite.Host(), parts, selection, say); err != nil {
+		if all["host"], err = suite.Run(ctx, suite.Host(), parts, selection, exceptions, say); err != nil {
 			return err
 		}
 	}
@@ -155,20 +161,16 @@ func run(cmd *cobra.Command, what string, given flags) (err error) {
 		if err != nil {
 			return err
 		}
-		if all["tenant"], err = suite.Run(ctx, tenant, parts, selection, say); err != nil {
+		if all["tenant"], err = suite.Run(ctx, tenant, parts, selection, exceptions, say); err != nil {
 			return err
 		}
 	}
-	return judge(cmd, suite, repository, parts, all, given.write)
+	return judge(cmd, suite, repository, parts, all, exceptions, given.write)
 }
 
 // judge says what came out, writes the reports if wanted, and fails for every spec that
 // failed without a known reason.
-func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, parts []conformance.Part, all map[string]*conformance.Results, write bool) error {
-	exceptions, err := conformance.LoadExceptions()
-	if err != nil {
-		return err
-	}
+func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, parts []conformance.Part, all map[string]*conformance.Results, exceptions *conformance.Exceptions, write bool) error {
 	specs, err := suite.List(cmd.Context())
 	if err != nil {
 		return err

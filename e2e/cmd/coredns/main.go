@@ -1,5 +1,5 @@
-// Coredns is the cluster DNS of a test host: upstream's program with the plugins that a
-// cluster's Corefile usually names.
+// Coredns is the cluster DNS of a test host, and a nameserver in upstream's test image:
+// upstream's program with the plugins that their Corefiles name.
 package main
 
 import (
@@ -8,13 +8,15 @@ import (
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/health"
+	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
+	_ "github.com/coredns/coredns/plugin/log"
 	_ "github.com/coredns/coredns/plugin/ready"
 )
 
 func main() {
 	// The order in which a query passes them, as in upstream's plugin.cfg.
-	dnsserver.Directives = []string{"health", "ready", "errors", "cache", "loadbalance", "kubernetes"}
+	dnsserver.Directives = []string{"health", "ready", "log", "errors", "cache", "loadbalance", "hosts", "kubernetes"}
 	coremain.Run()
 }
