@@ -95,6 +95,10 @@ conformance-more: build ## Run [sig-cli], [sig-network] and [sig-storage] beside
 conformance-quick: build ## Run in a tenant a choice of the suite of less than ten minutes
 	go run ./e2e/cmd/conformance tenant --part quick,quick-serial $(CONFORMANCE_FLAGS)
 
+.PHONY: conformance-tools
+conformance-tools: build ## Run the tests of Helm, kubectl and controller-runtime in a tenant on two real nodes, and on the host (SUITE=, FOCUS=)
+	go run ./e2e/cmd/conformance tools --report $(if $(SUITE),--suite '$(SUITE)') $(if $(FOCUS),--focus '$(FOCUS)')
+
 .PHONY: bench
 bench: build image ## Measure start, memory, and 500 pods, in the sandbox and on a real node
 	@printf '%s\n' '# The last results of `make bench`' '' "$$(nproc) cores, $$(go version | cut -d' ' -f3-), commit $(COMMIT)." '' > e2e/bench/RESULTS.md

@@ -21,7 +21,7 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 	}
 	nested := filepath.Join(root, "e2e", "conformancebins")
 	const kubernetes = "k8s.io/kubernetes"
-	source, err := goCommand(ctx, nested, "list", "-m", "-f", "{{.Dir}} {{.Version}}", kubernetes)
+	source, err := GoCommand(ctx, nested, "list", "-m", "-f", "{{.Dir}} {{.Version}}", kubernetes)
 	if err != nil {
 		return nil, fmt.Errorf("find the sources of Kubernetes: %w", err)
 	}
@@ -34,11 +34,11 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 			kubernetes + "/test/images/resource-consumer", kubernetes + "/test/images/resource-consumer/consume-cpu"},
 		{"test", "-c", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + version, "-o", into + "e2e.test", kubernetes + "/test/e2e"},
 	} {
-		if _, err := goCommand(ctx, nested, args...); err != nil {
+		if _, err := GoCommand(ctx, nested, args...); err != nil {
 			return nil, fmt.Errorf("build the suite: %w", err)
 		}
 	}
-	if _, err := goCommand(ctx, root, "build", "-ldflags", "-s -w", "-o", into, "./e2e/cmd/coredns"); err != nil {
+	if _, err := GoCommand(ctx, root, "build", "-ldflags", "-s -w", "-o", into, "./e2e/cmd/coredns"); err != nil {
 		return nil, fmt.Errorf("build the host's DNS: %w", err)
 	}
 	if err := s.load(ctx); err != nil {
@@ -47,8 +47,8 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 	return s, s.installDNS(ctx)
 }
 
-// goCommand returns what the go command printed; the error carries what it complained of.
-func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
+// GoCommand returns what the go command printed; the error carries what it complained of.
+func GoCommand(ctx context.Context, dir string, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = dir
 	// Static, since most go into images without a libc; and the flags of the repository's

@@ -152,7 +152,7 @@ func TestListedNames(t *testing.T) {
 
 func TestParseReport(t *testing.T) {
 	t.Parallel()
-	found, err := parseReport([]byte(`[{"SpecReports": [
+	found, err := ParseReport([]byte(`[{"SpecReports": [
 		{"LeafNodeType": "BeforeSuite", "State": "passed"},
 		{"ContainerHierarchyTexts": ["[sig-a] A", "b"], "LeafNodeType": "It", "LeafNodeText": "c", "State": "passed", "RunTime": 1500000000},
 		{"ContainerHierarchyTexts": ["[sig-a] A"], "LeafNodeType": "It", "LeafNodeText": "d", "State": "timedout", "Failure": {"Message": "one\ntwo"}},

@@ -17,9 +17,9 @@ type specReport struct {
 	Failure                 struct{ Message string }
 }
 
-// parseReport reads what `ginkgo --json-report` has written. Specs that were filtered out
+// ParseReport reads what `ginkgo --json-report` has written. Specs that were filtered out
 // are not among the results: they are skipped without a word.
-func parseReport(data []byte) (map[string]Result, error) {
+func ParseReport(data []byte) (map[string]Result, error) {
 	var suites []struct{ SpecReports []specReport }
 	if err := json.Unmarshal(data, &suites); err != nil {
 		return nil, fmt.Errorf("ginkgo's report: %w", err)

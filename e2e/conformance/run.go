@@ -154,7 +154,7 @@ func (s *Suite) run(ctx context.Context, target Target, part Part, specs []strin
 	if err != nil {
 		return fmt.Errorf("the suite has left no report, see %s: %w", log.Name(), err)
 	}
-	found, err := parseReport(data)
+	found, err := ParseReport(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", report, err)
 	}

@@ -5,6 +5,7 @@
 //	conformance host             the same on the host itself
 //	conformance parity           the host, then the tenant, and compare results and times
 //	conformance tenant --part quick,quick-serial
+//	conformance tools            integration tests of Helm, kubectl and controller-runtime, in the tenant and on the host
 //
 // It brings up the host, and takes it down; with NESTLING_E2E_NODE it uses the one of
 // `realnode up --nodes 2`.
@@ -73,6 +74,7 @@ func root() *cobra.Command {
 			return run(cmd, target.name, given)
 		}})
 	}
+	command.AddCommand(tools())
 	return command
 }
 
@@ -110,6 +112,41 @@ func choose(given flags) ([]conformance.Part, conformance.Selection, error) {
 // downPatience is how long taking down the host may take.
 const downPatience = 2 * time.Minute
 
+// acquire brings up a host of two nodes with volumes, images and a DNS, or finds it; release
+// gives it back.
+func acquire(ctx context.Context, repository string) (suite *conformance.Suite, release func() error, err error) {
+	host, down, err := node.Acquire(ctx, repository, "conformance-host", node.Options{
+		Name: node.NameFor("con", repository), Nodes: 2, Images: []image.Image{node.Product(filepath.Join(repository, "bin", "nestling"))},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	undo := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), downPatience)
+		defer cancel()
+		return down(ctx)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo())
+		}
+	}()
+	drivers, err := csi.Build(ctx, repository)
+	if err != nil {
+		return nil, nil, err
+	}
+	storage, err := drivers.Start(ctx, host)
+	if err != nil {
+		return nil, nil, err
+	}
+	takeDown := undo
+	undo = func() error { return errors.Join(storage.Stop(), takeDown()) }
+	if suite, err = conformance.Build(ctx, repository, host); err != nil {
+		return nil, nil, err
+	}
+	return suite, undo, nil
+}
+
 func run(cmd *cobra.Command, what string, given flags) (err error) {
 	ctx, say := cmd.Context(), cmd.OutOrStdout()
 	parts, selection, err := choose(given)
@@ -120,31 +157,11 @@ func run(cmd *cobra.Command, what string, given flags) (err error) {
 	if err != nil {
 		return err
 	}
-	binary := filepath.Join(repository, "bin", "nestling")
-	host, release, err := node.Acquire(ctx, repository, "conformance-host", node.Options{
-		Name: node.NameFor("con", repository), Nodes: 2, Images: []image.Image{node.Product(binary)},
-	})
+	suite, release, err := acquire(ctx, repository)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), downPatience)
-		defer cancel()
-		err = errors.Join(err, release(ctx))
-	}()
-	drivers, err := csi.Build(ctx, repository)
-	if err != nil {
-		return err
-	}
-	storage, err := drivers.Start(ctx, host)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, storage.Stop()) }()
-	suite, err := conformance.Build(ctx, repository, host)
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, release()) }()
 
 	exceptions, err := conformance.LoadExceptions()
 	if err != nil {
