@@ -167,21 +167,63 @@ func TestParseReport(t *testing.T) {
 	}, found)
 }
 
+// Both forms are what ginkgo prints with -v: side by side, and one at a time.
 func TestRecorderKeepsEveryOutcome(t *testing.T) {
 	t.Parallel()
-	file := t.TempDir() + "/deep/results.json"
-	var said strings.Builder
-	record := &recorder{results: newResults(), file: file, say: &said, total: 2}
-	record.note("Test Suite starting")
-	record.note("PASSED [sig-a] one")
-	record.note("FAILED [sig-a] two")
-	kept, err := loadResults(file)
-	require.NoError(t, err)
-	require.Equal(t, []string{"[sig-a] one"}, kept.with(Passed))
-	require.Equal(t, []string{"[sig-a] two"}, kept.with(Failed))
-	require.Equal(t, "2 of 2: failed: [sig-a] two\n", said.String())
-	require.Equal(t, []string{"[sig-a] three"}, record.adopt([]string{"[sig-a] one", "[sig-a] three"}, map[string]Result{"[sig-a] one": {Outcome: Failed, Message: "no"}}))
-	require.Equal(t, Failed, record.results.Specs["[sig-a] one"].Outcome)
+	for form, c := range map[string]struct {
+		alone  bool
+		output string
+	}{
+		"side by side": {false, `[sig-a] one [Conformance]: not a spec's line
+------------------------------
+• [1.234 seconds]
+[sig-a] one [Conformance] [sig-a, Conformance]
+k8s.io/kubernetes/test/e2e/a.go:12
+
+  STEP: Creating
+------------------------------
+• [FAILED] [0.100 seconds]
+[sig-a] two [It] fails [sig-a]
+k8s.io/kubernetes/test/e2e/a.go:13
+------------------------------
+S [SKIPPED] [0.001 seconds]
+[sig-a] three [BeforeEach] skips [sig-a]
+`},
+		"one at a time": {true, `------------------------------
+[sig-a] one [Conformance] [sig-a, Conformance]
+k8s.io/kubernetes/test/e2e/a.go:12
+  STEP: Creating
+• [1.234 seconds]
+------------------------------
+[sig-a] two fails [sig-a]
+k8s.io/kubernetes/test/e2e/a.go:13
+• [FAILED] [0.100 seconds]
+[sig-a] two [It] fails [sig-a]
+k8s.io/kubernetes/test/e2e/a.go:13
+------------------------------
+[sig-a] three skips [sig-a]
+S [SKIPPED] [0.001 seconds]
+[sig-a] three [BeforeEach] skips [sig-a]
+`},
+	} {
+		file := t.TempDir() + "/deep/results.json"
+		var said strings.Builder
+		record := &recorder{results: newResults(), file: file, say: &said, alone: c.alone, specs: map[string]bool{
+			"[sig-a] one [Conformance]": true, "[sig-a] two fails": true, "[sig-a] three skips": true, "[sig-a] four": true,
+		}}
+		for _, piece := range []string{c.output[:40], c.output[40:41], c.output[41:]} {
+			_, err := record.Write([]byte(piece))
+			require.NoError(t, err)
+		}
+		kept, err := loadResults(file)
+		require.NoError(t, err)
+		require.Equal(t, map[string]Result{
+			"[sig-a] one [Conformance]": {Outcome: Passed}, "[sig-a] two fails": {Outcome: Failed}, "[sig-a] three skips": {Outcome: Skipped},
+		}, kept.Specs, form)
+		require.Equal(t, "2 of 4: failed: [sig-a] two fails\n", said.String())
+		require.Equal(t, []string{"[sig-a] four"}, record.adopt([]string{"[sig-a] two fails", "[sig-a] four"}, map[string]Result{"[sig-a] two fails": {Outcome: Failed, Message: "no"}}))
+		require.Equal(t, "no", record.results.Specs["[sig-a] two fails"].Message)
+	}
 }
 
 func TestReportNamesEverySpec(t *testing.T) {

@@ -121,11 +121,6 @@ type Selection struct {
 	Excepted bool
 }
 
-// whole says that nothing is left out.
-func (s Selection) whole() bool {
-	return s.Focus == nil && s.Skip == nil && !s.OnlyFailed && !s.Resume
-}
-
 // narrow returns the specs to run; excepted tells of which of them it is known that the
 // target cannot have them.
 func (s Selection) narrow(specs []string, earlier *Results, excepted func(name string) bool) []string {

@@ -1,20 +1,16 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -53,7 +49,8 @@ func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection 
 		if err != nil {
 			return nil, err
 		}
-		chosen := selection.narrow(specs, results, func(name string) bool { return exceptions.ofTenant(target.Name, name) })
+		excepted := func(name string) bool { return exceptions.ofTenant(target.Name, name) }
+		chosen := selection.narrow(specs, results, excepted)
 		if len(chosen) == 0 {
 			fmt.Fprintf(say, "%s, %s: nothing to run\n", target.Name, part.Name)
 			continue
@@ -61,11 +58,15 @@ func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection 
 		results.forget(chosen)
 		fmt.Fprintf(say, "%s, %s: %d specs, %d at a time\n", target.Name, part.Name, len(chosen), part.Processes)
 		begin := time.Now()
-		if err := s.run(ctx, target, part, chosen, &recorder{results: results, file: file, say: say, total: len(chosen)}); err != nil {
+		record := &recorder{results: results, file: file, say: say, specs: map[string]bool{}, alone: part.Processes == 1}
+		for _, name := range chosen {
+			record.specs[name] = true
+		}
+		if err := s.run(ctx, target, part, chosen, record); err != nil {
 			return nil, err
 		}
 		took := time.Since(begin)
-		if selection.whole() {
+		if len(chosen) == len(Selection{Excepted: selection.Excepted}.narrow(specs, newResults(), excepted)) {
 			results.Took[part.Name] = took.Seconds()
 		}
 		fmt.Fprintf(say, "%s, %s: %.0f s\n", target.Name, part.Name, took.Seconds())
@@ -129,22 +130,18 @@ func (s *Suite) run(ctx context.Context, target Target, part Part, specs []strin
 		return err
 	}
 	defer log.Close()
-	url, stop, err := record.serve(s.host.MachineAddress())
-	if err != nil {
-		return err
-	}
-	defer stop()
 	report := filepath.Join(out, "report.json")
 	argv := []string{
 		"/usr/bin/env", "KUBECONFIG=" + target.Kubeconfig, s.program("ginkgo"),
-		"--nodes=" + strconv.Itoa(part.Processes), "--no-color", "--silence-skips", "--timeout=" + partTimeout.String(), "--json-report=report.json", "--output-dir=" + out,
+		"--nodes=" + strconv.Itoa(part.Processes), "--no-color", "-v", "--silence-skips", "--timeout=" + partTimeout.String(), "--json-report=report.json", "--output-dir=" + out,
 	}
 	argv = append(argv, focuses(specs)...)
 	argv = append(argv, s.program("e2e.test"), "--",
-		"--kubeconfig="+target.Kubeconfig, "--kubectl-path="+s.hostProgram("kubectl"), "--provider=skeleton", "--progress-report-url="+url,
+		"--kubeconfig="+target.Kubeconfig, "--kubectl-path="+s.hostProgram("kubectl"), "--provider=skeleton",
 		"--minStartupPods=0", "--allowed-not-ready-nodes=0", "--dump-logs-on-failure=false", "--report-dir="+out)
 	command := s.host.Command(ctx, 0, argv...)
-	command.Stdout, command.Stderr = log, log
+	both := io.MultiWriter(log, record)
+	command.Stdout, command.Stderr = both, both
 	// Ginkgo's code says whether a spec failed; whether they ran at all, its report.
 	_ = command.Run()
 	if ctx.Err() != nil {
@@ -165,69 +162,96 @@ func (s *Suite) run(ctx context.Context, target Target, part Part, specs []strin
 	return nil
 }
 
-// recorder keeps results as they come.
+// recorder keeps results as ginkgo prints them: its report comes at the end alone. (What the
+// suite posts to --progress-report-url says nothing of specs that passed.)
 type recorder struct {
-	mu      sync.Mutex
 	results *Results
 	file    string
 	say     io.Writer
+	// specs are those that run, with what ginkgo prints behind the name cut off.
+	specs map[string]bool
+	// alone says that specs run one at a time: a name is printed before its outcome.
+	alone   bool
 	done    int
-	total   int
-	err     error
+	partial []byte // of a line
+	name    string
+	outcome Outcome
 }
 
-// serve takes what the suite posts after every spec (test/e2e/reporters/progress.go).
-func (r *recorder) serve(address string) (url string, stop func(), err error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		return "", nil, err
+// Write takes ginkgo's verbose output.
+func (r *recorder) Write(output []byte) (int, error) {
+	rest := append(r.partial, output...)
+	for {
+		line, after, whole := bytes.Cut(rest, []byte("\n"))
+		if !whole {
+			r.partial = bytes.Clone(rest)
+			return len(output), nil
+		}
+		if err := r.line(string(line)); err != nil {
+			return 0, err
+		}
+		rest = after
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		var progress struct {
-			Message string `json:"msg"`
-		}
-		if err := json.NewDecoder(request.Body).Decode(&progress); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		r.note(progress.Message)
-	})}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			fmt.Fprintf(r.say, "progress of the suite: %v\n", err)
-		}
-	}()
-	return "http://" + listener.Addr().String(), func() { _ = server.Close(); <-ended }, nil
 }
 
-// note takes a message such as "PASSED [sig-node] …".
-func (r *recorder) note(message string) {
-	word, name, _ := strings.Cut(message, " ")
-	outcome, ok := map[string]Outcome{"PASSED": Passed, "FAILED": Failed}[word]
-	if !ok {
-		return
+// header is the line about an ended spec: "• [1.2 seconds]", "• [FAILED] [1.2 seconds]",
+// "S [SKIPPED] [0.1 seconds]".
+var header = regexp.MustCompile(`^(•|S) (?:\[([A-Z !]+)\] )?\[[0-9.]+ seconds\]$`)
+
+// leaf is where ginkgo marks the node of a spec that failed.
+var leaf = regexp.MustCompile(` \[(It|BeforeEach|AfterEach|JustBeforeEach|DeferCleanup \(Each\))\]`)
+
+// labels are what it prints behind the name.
+var labels = regexp.MustCompile(` \[[^\[\]]*\]$`)
+
+func (r *recorder) line(line string) error {
+	if found := header.FindStringSubmatch(line); found != nil {
+		switch {
+		case found[1] == "S":
+			r.outcome = Skipped
+		case found[2] == "":
+			r.outcome = Passed
+		default:
+			r.outcome = Failed
+		}
+		if r.alone && r.name != "" {
+			return r.note(r.name)
+		}
+		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if !strings.HasPrefix(line, "[sig-") {
+		return nil
+	}
+	name := labels.ReplaceAllString(leaf.ReplaceAllString(line, ""), "")
+	if !r.specs[name] {
+		return nil
+	}
+	if r.alone {
+		r.name = name
+		return nil
+	}
+	if r.outcome == "" {
+		return nil
+	}
+	return r.note(name)
+}
+
+// note keeps the outcome of a spec.
+func (r *recorder) note(name string) error {
+	outcome := r.outcome
+	r.name, r.outcome = "", ""
 	r.done++
 	if outcome == Failed {
-		fmt.Fprintf(r.say, "%d of %d: failed: %s\n", r.done, r.total, name)
+		fmt.Fprintf(r.say, "%d of %d: failed: %s\n", r.done, len(r.specs), name)
 	} else if r.done%20 == 0 {
-		fmt.Fprintf(r.say, "%d of %d\n", r.done, r.total)
+		fmt.Fprintf(r.say, "%d of %d\n", r.done, len(r.specs))
 	}
 	r.results.Specs[name] = Result{Outcome: outcome}
-	if err := r.results.save(r.file); err != nil && r.err == nil {
-		r.err = err
-		fmt.Fprintf(r.say, "keep results: %v\n", err)
-	}
+	return r.results.save(r.file)
 }
 
 // adopt takes what ginkgo's report says, and returns the specs that it does not speak of.
 func (r *recorder) adopt(specs []string, found map[string]Result) (missing []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, name := range specs {
 		if result, ok := found[name]; ok {
 			r.results.Specs[name] = result

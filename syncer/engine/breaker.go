@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -24,6 +25,10 @@ type breaker struct {
 	report    func(kind string, held int) // called in order
 	mu        sync.Mutex
 	witnessed map[types.UID]struct{}
+	// early and earlier are those whose host object was not in sight when they went: of this
+	// period and of the one before.
+	early, earlier map[types.UID]struct{}
+	turned         time.Time
 	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
 	held      map[string]map[types.UID]struct{}
 	most      map[string]int // by kind: host objects in sight at the most
@@ -34,13 +39,31 @@ func newBreaker(limits Breaker, report func(kind string, held int)) *breaker {
 		limits:    limits,
 		report:    report,
 		witnessed: map[types.UID]struct{}{},
+		early:     map[types.UID]struct{}{},
+		earlier:   map[types.UID]struct{}{},
 		orphans:   map[string]map[types.UID]struct{}{},
 		held:      map[string]map[types.UID]struct{}{},
 		most:      map[string]int{},
 	}
 }
 
-// Witness records that the virtual object with this UID was seen to go.
+// earlyPeriod is how long, at the least, a host object may take to come into sight after
+// its virtual object went: the time of a request, and of a watch that has broken.
+const earlyPeriod = 10 * time.Minute
+
+// WitnessEarly records that the virtual object with this UID was seen to go when its host
+// object was not in sight, which may just have been made.
+func (b *breaker) WitnessEarly(uid types.UID, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.turned) > earlyPeriod {
+		b.early, b.earlier, b.turned = map[types.UID]struct{}{}, b.early, now
+	}
+	b.early[uid] = struct{}{}
+}
+
+// Witness records that the virtual object with this UID was seen to go, and has a host
+// object, which tells when to Forget it.
 func (b *breaker) Witness(uid types.UID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +74,9 @@ func (b *breaker) Witness(uid types.UID) {
 func (b *breaker) Forget(uid types.UID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.witnessed, uid)
+	for _, known := range []map[types.UID]struct{}{b.witnessed, b.early, b.earlier} {
+		delete(known, uid)
+	}
 }
 
 // Holds reports whether the host object of the virtual object uid is kept.
@@ -67,8 +92,11 @@ func (b *breaker) Holds(kind string, uid types.UID) bool {
 func (b *breaker) Allow(kind string, uid types.UID, total int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.witnessed[uid]; ok {
-		return true
+	for _, known := range []map[types.UID]struct{}{b.witnessed, b.early, b.earlier} {
+		if _, ok := known[uid]; ok {
+			b.witnessed[uid] = struct{}{} // its host object is in sight now
+			return true
+		}
 	}
 	passed := b.orphans[kind]
 	if passed == nil {

@@ -291,6 +291,24 @@ func TestAnotherIdentityIsNotTouched(t *testing.T) {
 	require.NoError(t, err, "the host object of the lost cluster is gone")
 }
 
+// What goes before its host object is in sight was seen to go, all the same.
+func TestObjectsThatGoAtOnceLeaveNothing(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, "at-once")
+	defer x.start(engine.Breaker{MinObjects: 1})()
+	for i := range 60 {
+		x.create(fmt.Sprint(i), map[string]string{"a": "1"})
+		require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), fmt.Sprint(i), metav1.DeleteOptions{}))
+	}
+	x.create("last", map[string]string{"a": "1"})
+	x.eventually("last", "made", has("a", "1"))
+	require.Eventually(t, func() bool {
+		list, err := x.host.CoreV1().ConfigMaps(x.name).List(t.Context(), metav1.ListOptions{LabelSelector: resource.LabelTenant})
+		require.NoError(t, err)
+		return len(list.Items) == 1
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
 func TestABulkOfOrphansIsHeld(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, "bulk")

@@ -100,11 +100,15 @@ func (e *Engine) virtualChanged(kind *syncedKind, object resource.Object, refs [
 }
 
 // virtualGone remembers that the virtual object was seen to go, for as long as there is
-// a host object to delete because of it.
+// a host object to delete because of it; and for a while where none is in sight, since one
+// may be on its way.
 func (e *Engine) virtualGone(kind *syncedKind, object resource.Object) {
-	if kind.Direction == resource.ToHost && cached(kind.hostInformer, kind.hostKey(e.options.Env, resource.KeyOf(object))) != nil {
-		e.breaker.Witness(object.GetUID())
-		return
+	if kind.Direction == resource.ToHost {
+		if cached(kind.hostInformer, kind.hostKey(e.options.Env, resource.KeyOf(object))) != nil {
+			e.breaker.Witness(object.GetUID())
+			return
+		}
+		e.breaker.WitnessEarly(object.GetUID(), e.options.Now())
 	}
 	kind.forget(object.GetUID())
 }

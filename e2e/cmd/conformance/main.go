@@ -198,30 +198,16 @@ func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, part
 		if !ran {
 			continue
 		}
-		report := conformance.Report{
-			Target: target, Environment: environment(cmd.Context(), repository), Parts: parts, All: specs, Results: results, Exceptions: exceptions,
-		}
-		text, err := report.Markdown()
-		if err != nil {
-			return err
-		}
-		table, _, _ := strings.Cut(text, "\n## ")
-		fmt.Fprintln(cmd.OutOrStdout(), "\n"+table)
-		if write {
-			name := strings.ToUpper(target)
-			if parts[0].Name == "more" {
-				name += "-MORE"
-			}
-			if err := os.WriteFile(filepath.Join(repository, "e2e", "conformance", name+".md"), []byte(text), 0o644); err != nil {
+		for name, some := range byReport(target, parts) {
+			failed, err := tell(cmd, repository, name, write, conformance.Report{
+				Target: target, Environment: environment(cmd.Context(), repository), Parts: some, All: specs, Results: results, Exceptions: exceptions,
+			})
+			if err != nil {
 				return err
 			}
-		}
-		failed, err := report.Unexplained()
-		if err != nil {
-			return err
-		}
-		for _, spec := range failed {
-			unexplained = append(unexplained, target+": "+spec)
+			for _, spec := range failed {
+				unexplained = append(unexplained, target+": "+spec)
+			}
 		}
 	}
 	if all["host"] != nil && all["tenant"] != nil {
@@ -236,6 +222,36 @@ func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, part
 		return fmt.Errorf("%d specs failed, and exceptions.yaml has no reason:\n%s", len(unexplained), strings.Join(unexplained, "\n"))
 	}
 	return nil
+}
+
+// byReport are the parts that go into each report, by its file's name.
+func byReport(target string, parts []conformance.Part) map[string][]conformance.Part {
+	out := map[string][]conformance.Part{}
+	for _, part := range parts {
+		name := strings.ToUpper(target)
+		if part.Name == conformance.More().Name {
+			name += "-MORE"
+		}
+		out[name+".md"] = append(out[name+".md"], part)
+	}
+	return out
+}
+
+// tell prints the table of a report, writes the report if wanted, and returns what failed
+// without a reason.
+func tell(cmd *cobra.Command, repository, name string, write bool, report conformance.Report) ([]string, error) {
+	text, err := report.Markdown()
+	if err != nil {
+		return nil, err
+	}
+	table, _, _ := strings.Cut(text, "\n## ")
+	fmt.Fprintln(cmd.OutOrStdout(), "\n"+table)
+	if write {
+		if err := os.WriteFile(filepath.Join(repository, "e2e", "conformance", name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return report.Unexplained()
 }
 
 // environment is the line of a report that says what it ran on.
