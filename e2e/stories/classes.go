@@ -142,18 +142,28 @@ spec: {runtimeClassName: `+class.Name+`, containers: [{name: main, image: IMAGE}
 	require.Equal(t, "8Mi", host.Spec.Overhead.Memory().String())
 	require.Equal(t, "linux", host.Spec.NodeSelector["kubernetes.io/os"])
 
-	// One that the host lacks is not taken for another.
-	own, err := w.A.Client.NodeV1().RuntimeClasses().Create(t.Context(),
-		&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-own-"}, Handler: "story"}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = w.A.Client.NodeV1().RuntimeClasses().Delete(context.Background(), own.Name, metav1.DeleteOptions{})
-	})
+	// One of the tenant's own stands for the host's with its handler, and for no other.
+	own := func(handler string) string {
+		t.Helper()
+		own, err := w.A.Client.NodeV1().RuntimeClasses().Create(t.Context(),
+			&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-own-"}, Handler: handler}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			_ = w.A.Client.NodeV1().RuntimeClasses().Delete(context.Background(), own.Name, metav1.DeleteOptions{})
+		})
+		return own.Name
+	}
+	same := runPod(t, w, w.A, space, `
+metadata: {name: same}
+spec: {runtimeClassName: `+own(handler)+`, containers: [{name: main, image: IMAGE}]}
+`)
+	require.Equal(t, class.Name, *hostPodOf(t, w, w.A, same).Spec.RuntimeClassName)
+	unknown := own("nobody")
 	eventually(t, "a refusal", func(ctx context.Context) (bool, string) {
 		// At once where the host is asked first, by an event otherwise.
 		_, err := w.A.Client.CoreV1().Pods(space).Create(ctx, decode[corev1.Pod](t, w, `
 metadata: {name: nowhere}
-spec: {runtimeClassName: `+own.Name+`, containers: [{name: main, image: IMAGE}]}
+spec: {runtimeClassName: `+unknown+`, containers: [{name: main, image: IMAGE}]}
 `), metav1.CreateOptions{})
 		if apierrors.IsForbidden(err) {
 			return true, ""
