@@ -3,7 +3,6 @@ package stories
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -168,8 +167,9 @@ func budgetInShares(t *testing.T, w *World) {
 	})
 }
 
-// drains empties the one node of these pods. While it is cordoned on the host, their
-// successors have no place there, so that a drain can go no further than the budget.
+// drains empties the one node of these pods, for the host and then for the tenant. While it
+// is cordoned, by whomever, their successors have no place there, so that a drain can go no
+// further than the budget.
 func drains(t *testing.T, w *World) {
 	if w.Kubectl == "" {
 		t.Skip("this world has no kubectl")
@@ -177,39 +177,36 @@ func drains(t *testing.T, w *World) {
 	space := namespace(t, w.A, "drained")
 	guarded(t, w, space, "maxUnavailable: 1", 3)
 	node := podsOf(t, w.A, space, "app=web")[0].Spec.NodeName
-	before := map[types.UID]bool{}
-	for _, pod := range podsOf(t, w.A, space, "app=web") {
-		before[pod.UID] = true
-	}
 	host := *w.A
 	host.Kubeconfig = w.HostKubeconfig
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	command := kubectlCommand(ctx, w, &host, w.HostNamespace, "drain", node, "--timeout=10s", "--disable-eviction=false",
-		"--pod-selector=app=web,nestling.dev/tenant="+w.A.Name+",nestling.dev/namespace="+space)
-	out, err := command.CombinedOutput()
-	t.Cleanup(func() {
-		_ = kubectlCommand(context.WithoutCancel(t.Context()), w, &host, w.HostNamespace, "uncordon", node).Run()
-	})
-	require.Error(t, err, "it can't have drained them all: %s", out)
-	require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
-	running := 0
-	for _, pod := range podsOf(t, w.A, space, "app=web") {
-		if before[pod.UID] && pod.DeletionTimestamp == nil {
-			running++
+	for _, by := range []struct {
+		who       *Tenant
+		namespace string
+		selector  string
+	}{
+		{&host, w.HostNamespace, "app=web,nestling.dev/tenant=" + w.A.Name + ",nestling.dev/namespace=" + space},
+		{w.A, space, "app=web"},
+	} {
+		before := map[types.UID]bool{}
+		for _, pod := range podsOf(t, w.A, space, "app=web") {
+			before[pod.UID] = true
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		t.Cleanup(func() {
+			_ = kubectlCommand(context.WithoutCancel(t.Context()), w, by.who, by.namespace, "uncordon", node).Run()
+		})
+		out, err := kubectlCommand(ctx, w, by.who, by.namespace, "drain", node, "--timeout=10s", "--disable-eviction=false", "--pod-selector="+by.selector).CombinedOutput()
+		require.Error(t, err, "it can't have drained them all: %s", out)
+		require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
+		running := 0
+		for _, pod := range podsOf(t, w.A, space, "app=web") {
+			if before[pod.UID] && pod.DeletionTimestamp == nil {
+				running++
+			}
+		}
+		require.Equal(t, 2, running, "of three pods one may be missing: %s", out)
+		kubectl(t, w, by.who, by.namespace, "uncordon", node)
+		allowed(t, w, space, 1)
 	}
-	require.Equal(t, 2, running, "of three pods one may be missing: %s", out)
-	kubectl(t, w, &host, w.HostNamespace, "uncordon", node)
-	allowed(t, w, space, 1)
-
-	// The tenant's own drain: its cordon is local, so successors come, and it gets to its end.
-	drained := kubectl(t, w, w.A, space, "drain", node, kubectlPatience, "--pod-selector=app=web", "--disable-eviction=false")
-	t.Cleanup(func() {
-		_ = kubectlCommand(context.WithoutCancel(t.Context()), w, w.A, space, "uncordon", node).Run()
-	})
-	require.Contains(t, drained, "drained")
-	require.Equal(t, 3, strings.Count(drained, "evicting pod "+space+"/")-strings.Count(drained, "error when evicting"), drained)
-	kubectl(t, w, w.A, space, "uncordon", node)
-	allowed(t, w, space, 1)
 }
