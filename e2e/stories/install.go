@@ -224,7 +224,10 @@ func (p *platform) connect(t *testing.T, name string) *Tenant {
 func (p *platform) fence(t *testing.T, tenant *Tenant, space, own string) {
 	t.Helper()
 	const reached = "server gave HTTP response to HTTPS client"
-	require.Contains(t, p.dial(t, tenant, space, own), reached)
+	eventually(t, "the tenant's own pod to be reached", func(context.Context) (bool, string) {
+		said := p.dial(t, tenant, space, own) // a pod that is ready may not listen yet
+		return strings.Contains(said, reached), said
+	})
 	if !p.w.Enforces {
 		return
 	}
