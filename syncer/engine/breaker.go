@@ -29,9 +29,9 @@ type breaker struct {
 	// period and of the one before.
 	early, earlier map[types.UID]struct{}
 	turned         time.Time
-	orphans   map[string]map[types.UID]struct{} // by kind: what was let through
-	held      map[string]map[types.UID]struct{}
-	most      map[string]int // by kind: host objects in sight at the most
+	orphans        map[string]map[types.UID]struct{} // by kind: what was let through
+	held           map[string]map[types.UID]struct{}
+	most           map[string]int // by kind: host objects in sight at the most
 }
 
 func newBreaker(limits Breaker, report func(kind string, held int)) *breaker {
