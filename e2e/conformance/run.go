@@ -135,6 +135,9 @@ func (s *Suite) run(ctx context.Context, target Target, part Part, specs []strin
 		"/usr/bin/env", "KUBECONFIG=" + target.Kubeconfig, s.program("ginkgo"),
 		"--nodes=" + strconv.Itoa(part.Processes), "--no-color", "-v", "--silence-skips", "--timeout=" + partTimeout.String(), "--json-report=report.json", "--output-dir=" + out,
 	}
+	if part.Attempts > 1 {
+		argv = append(argv, "--flake-attempts="+strconv.Itoa(part.Attempts))
+	}
 	argv = append(argv, focuses(specs)...)
 	argv = append(argv, s.program("e2e.test"), "--",
 		"--kubeconfig="+target.Kubeconfig, "--kubectl-path="+s.hostProgram("kubectl"), "--provider=skeleton",
