@@ -3,14 +3,12 @@
 package application
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/image"
 )
 
@@ -37,14 +35,9 @@ func Build(ctx context.Context, root string) (*Application, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", bin+string(filepath.Separator),
-		"helm.sh/helm/v3/cmd/helm", "github.com/nats-io/nats-server/v2", "./cmd/natsbox", "./cmd/kustomize")
-	command.Dir = filepath.Join(root, "e2e", "appbins")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-	var said bytes.Buffer
-	command.Stderr = &said
-	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("build helm and NATS: %w: %s", err, strings.TrimSpace(said.String()))
+	if _, err := command.Go(ctx, filepath.Join(root, "e2e", "appbins"), "build", "-ldflags", "-s -w", "-o", bin+string(filepath.Separator),
+		"helm.sh/helm/v3/cmd/helm", "github.com/nats-io/nats-server/v2", "./cmd/natsbox", "./cmd/kustomize"); err != nil {
+		return nil, fmt.Errorf("build helm and NATS: %w", err)
 	}
 	return &Application{
 		Kustomize: filepath.Join(bin, "kustomize"),

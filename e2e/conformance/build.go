@@ -1,14 +1,12 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -21,12 +19,11 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 	}
 	nested := filepath.Join(root, "e2e", "conformancebins")
 	const kubernetes = "k8s.io/kubernetes"
-	source, err := GoCommand(ctx, nested, "list", "-m", "-f", "{{.Dir}} {{.Version}}", kubernetes)
-	if err != nil {
-		return nil, fmt.Errorf("find the sources of Kubernetes: %w", err)
-	}
 	var version string
-	s.upstream, version, _ = strings.Cut(strings.TrimSpace(source), " ")
+	var err error
+	if s.upstream, version, err = command.Module(ctx, nested, kubernetes); err != nil {
+		return nil, err
+	}
 	into := s.programs + string(filepath.Separator)
 	for _, args := range [][]string{
 		{"build", "-ldflags", "-s -w", "-o", into, "github.com/onsi/ginkgo/v2/ginkgo", "k8s.io/sample-apiserver",
@@ -34,30 +31,15 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 			kubernetes + "/test/images/resource-consumer", kubernetes + "/test/images/resource-consumer/consume-cpu"},
 		{"test", "-c", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion=" + version, "-o", into + "e2e.test", kubernetes + "/test/e2e"},
 	} {
-		if _, err := GoCommand(ctx, nested, args...); err != nil {
+		if _, err := command.Go(ctx, nested, args...); err != nil {
 			return nil, fmt.Errorf("build the suite: %w", err)
 		}
 	}
-	if _, err := GoCommand(ctx, root, "build", "-ldflags", "-s -w", "-o", into, "./e2e/cmd/coredns"); err != nil {
+	if _, err := command.Go(ctx, root, "build", "-ldflags", "-s -w", "-o", into, "./e2e/cmd/coredns"); err != nil {
 		return nil, fmt.Errorf("build the host's DNS: %w", err)
 	}
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
 	return s, s.installDNS(ctx)
-}
-
-// GoCommand returns what the go command printed; the error carries what it complained of.
-func GoCommand(ctx context.Context, dir string, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, "go", args...)
-	command.Dir = dir
-	// Static, since most go into images without a libc; and the flags of the repository's
-	// other builds, so that the cache is shared.
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-	var out, said bytes.Buffer
-	command.Stdout, command.Stderr = &out, &said
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", args[0], err, bytes.TrimSpace(said.Bytes()))
-	}
-	return out.String(), nil
 }

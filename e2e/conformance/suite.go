@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -36,10 +37,8 @@ func (s *Suite) installDNS(ctx context.Context) error {
 }
 
 func (s *Suite) apply(ctx context.Context, manifests string) error {
-	command := s.host.Kubectl(ctx, "apply", "-f", "-")
-	command.Stdin = strings.NewReader(manifests)
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	apply := s.host.Kubectl(ctx, "apply", "-f", "-")
+	apply.Stdin = strings.NewReader(manifests)
+	_, err := command.Output(apply)
+	return err
 }

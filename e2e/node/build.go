@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"nestling.dev/nestling/e2e/command"
 )
 
 // Build compiles the programs of a host into <root>/bin/host and returns that
@@ -16,32 +18,17 @@ func Build(ctx context.Context, root string) (string, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", err
 	}
-	version, err := kubernetesVersion(ctx, root)
+	nested := filepath.Join(root, "e2e", "hostbins")
+	_, version, err := command.Module(ctx, nested, "k8s.io/kubernetes")
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("node: %w", err)
 	}
-	command := exec.CommandContext(ctx, "go", "build", "-ldflags", versionFlags(version), "-o", out+string(filepath.Separator),
-		"./cmd/hostkube", "./cmd/pause", "k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes/test/images/agnhost")
-	command.Dir = filepath.Join(root, "e2e", "hostbins")
-	// Static, since agnhost and kubectl go into images without a libc; and the flags
-	// of the repository's other builds, so that the cache is shared.
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-	if err := run(command); err != nil {
+	// Static, since agnhost and kubectl go into images without a libc.
+	if _, err := command.Go(ctx, nested, "build", "-ldflags", versionFlags(version), "-o", out+string(filepath.Separator),
+		"./cmd/hostkube", "./cmd/pause", "k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes/test/images/agnhost"); err != nil {
 		return "", fmt.Errorf("node: build the programs of the host: %w", err)
 	}
 	return out, nil
-}
-
-// kubernetesVersion is that of the nested module.
-func kubernetesVersion(ctx context.Context, root string) (string, error) {
-	command := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
-	command.Dir = filepath.Join(root, "e2e", "hostbins")
-	command.Env = append(os.Environ(), "GOWORK=off")
-	output, err := command.Output()
-	if err != nil {
-		return "", fmt.Errorf("node: version of Kubernetes in e2e/hostbins: %w", err)
-	}
-	return strings.TrimSpace(string(output)), nil
 }
 
 // versionFlags give /version and `kubectl version` an answer.

@@ -1,14 +1,12 @@
 package operators
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/image"
 )
 
@@ -36,7 +34,7 @@ func Build(ctx context.Context, root string, tools Tools) (*Set, error) {
 	if err := os.MkdirAll(set.bin, 0o755); err != nil {
 		return nil, err
 	}
-	_, err := set.goCommand(ctx, "build", "-ldflags", "-s -w", "-o", set.bin+string(filepath.Separator),
+	_, err := command.Go(ctx, set.module, "build", "-ldflags", "-s -w", "-o", set.bin+string(filepath.Separator),
 		"./cmd/certmanager", sampleAPIServer, etcd, clusterAPI)
 	if err != nil {
 		return nil, fmt.Errorf("operators: build: %w", err)
@@ -44,28 +42,10 @@ func Build(ctx context.Context, root string, tools Tools) (*Set, error) {
 	return set, nil
 }
 
-// goCommand runs in the nested module, with the flags of the repository's other builds.
-func (s *Set) goCommand(ctx context.Context, args ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, "go", args...)
-	command.Dir = s.module
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-	return output(command)
-}
-
 // source is the directory of a module of the nested module's graph, in Go's cache.
 func (s *Set) source(ctx context.Context, path string) (string, error) {
-	out, err := s.goCommand(ctx, "list", "-m", "-f", "{{.Dir}}", path)
-	return strings.TrimSpace(string(out)), err
-}
-
-// output of a program; the error carries what it said.
-func output(command *exec.Cmd) ([]byte, error) {
-	var out, said bytes.Buffer
-	command.Stdout, command.Stderr = &out, &said
-	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", strings.Join(command.Args, " "), err, bytes.TrimSpace(said.Bytes()))
-	}
-	return out.Bytes(), nil
+	source, _, err := command.Module(ctx, s.module, path)
+	return source, err
 }
 
 // registry of the images. Nothing is ever pulled from it.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"nestling.dev/nestling/e2e/command"
 )
 
 // Namespaces in which the manifests put the operators.
@@ -87,14 +89,14 @@ func (s *Set) certManager(ctx context.Context, verb string, flags ...string) ([]
 		return nil, fmt.Errorf("operators: cert-manager: %w", err)
 	}
 	chart := filepath.Join(source, "deploy", "charts", "cert-manager")
-	command := exec.CommandContext(ctx, s.tools.Helm,
+	helm := exec.CommandContext(ctx, s.tools.Helm,
 		append([]string{verb, "cert-manager", chart, "--namespace", CertManagerNamespace, "--values", "-"}, flags...)...)
-	command.Stdin = strings.NewReader(certManagerValues())
-	command.Env = os.Environ()
+	helm.Stdin = strings.NewReader(certManagerValues())
+	helm.Env = os.Environ()
 	for _, kind := range []string{"CACHE", "CONFIG", "DATA"} { // nothing of this machine's user
-		command.Env = append(command.Env, "HELM_"+kind+"_HOME="+filepath.Join(s.bin, "helm"))
+		helm.Env = append(helm.Env, "HELM_"+kind+"_HOME="+filepath.Join(s.bin, "helm"))
 	}
-	out, err := output(command)
+	out, err := command.Output(helm)
 	if err != nil {
 		return nil, fmt.Errorf("operators: cert-manager: %w", err)
 	}
@@ -108,7 +110,7 @@ func (s *Set) ClusterAPI(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("operators: cluster-api: %w", err)
 	}
-	manifests, err := output(exec.CommandContext(ctx, s.tools.Kubectl, "kustomize", filepath.Join(source, "core", "config", "default")))
+	manifests, err := command.Output(exec.CommandContext(ctx, s.tools.Kubectl, "kustomize", filepath.Join(source, "core", "config", "default")))
 	if err != nil {
 		return nil, fmt.Errorf("operators: cluster-api: %w", err)
 	}

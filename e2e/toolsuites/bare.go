@@ -1,7 +1,6 @@
 package toolsuites
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"nestling.dev/nestling/e2e/command"
 )
 
 //go:embed unscheduled.yaml
@@ -40,14 +41,10 @@ const (
 )
 
 func (b *bare) run(ctx context.Context, input string, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, b.kubectl, append([]string{"--kubeconfig", b.kubeconfig}, args...)...)
-	command.Stdin = strings.NewReader(input)
-	var out, said bytes.Buffer
-	command.Stdout, command.Stderr = &out, &said
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("kubectl %s: %w: %s", args[0], err, strings.TrimSpace(said.String()))
-	}
-	return out.String(), nil
+	kubectl := exec.CommandContext(ctx, b.kubectl, append([]string{"--kubeconfig", b.kubeconfig}, args...)...)
+	kubectl.Stdin = strings.NewReader(input)
+	out, err := command.Output(kubectl)
+	return string(out), err
 }
 
 // begin sees to it that no pod is scheduled, and remembers what there is.

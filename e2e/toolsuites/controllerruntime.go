@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/conformance"
 )
 
@@ -31,7 +32,7 @@ const (
 // controllerRuntimeSuite builds the test programs of all packages that use envtest, in <root>/bin/tools.
 func controllerRuntimeSuite(ctx context.Context, root string, reasons *Reasons) (Suite, error) {
 	nested := filepath.Join(root, "e2e", "conformancebins")
-	source, version, err := module(ctx, nested, controllerRuntime)
+	source, version, err := command.Module(ctx, nested, controllerRuntime)
 	if err != nil {
 		return Suite{}, err
 	}
@@ -46,7 +47,7 @@ func controllerRuntimeSuite(ctx context.Context, root string, reasons *Reasons) 
 			continue
 		}
 		programs[p] = filepath.Join(root, "bin", "tools", strings.ReplaceAll(p, "/", "-")+".test")
-		if _, err := conformance.GoCommand(ctx, nested, "test", "-c", "-ldflags", "-s -w", "-o", programs[p], controllerRuntime+"/"+p); err != nil {
+		if _, err := command.Go(ctx, nested, "test", "-c", "-ldflags", "-s -w", "-o", programs[p], controllerRuntime+"/"+p); err != nil {
 			return Suite{}, fmt.Errorf("build the tests of %s: %w", p, err)
 		}
 	}

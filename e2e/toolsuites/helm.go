@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nestling.dev/nestling/e2e/application"
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/conformance"
 )
 
@@ -115,7 +116,7 @@ func helmFlows() []flow {
 
 // helmSuite builds helm.
 func helmSuite(ctx context.Context, root string) (Suite, error) {
-	source, version, err := module(ctx, filepath.Join(root, "e2e", "appbins"), helmModule)
+	source, version, err := command.Module(ctx, filepath.Join(root, "e2e", "appbins"), helmModule)
 	if err != nil {
 		return Suite{}, err
 	}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/conformance"
 )
 
@@ -42,12 +43,12 @@ var kubectlScript []byte
 // kubectlSuite builds what upstream's tests need besides kubectl itself.
 func kubectlSuite(ctx context.Context, root string, reasons *Reasons) (Suite, error) {
 	nested := filepath.Join(root, "e2e", "conformancebins")
-	source, version, err := module(ctx, nested, kubernetesModule)
+	source, version, err := command.Module(ctx, nested, kubernetesModule)
 	if err != nil {
 		return Suite{}, err
 	}
 	convert := filepath.Join(root, "bin", "tools", "kubectl-convert")
-	if _, err := conformance.GoCommand(ctx, nested, "build", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion="+version, "-o", convert, kubernetesModule+"/cmd/kubectl-convert"); err != nil {
+	if _, err := command.Go(ctx, nested, "build", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion="+version, "-o", convert, kubernetesModule+"/cmd/kubectl-convert"); err != nil {
 		return Suite{}, fmt.Errorf("build kubectl-convert: %w", err)
 	}
 	const name = "kubectl"

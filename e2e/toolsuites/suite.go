@@ -120,19 +120,6 @@ func Earlier(target string, suites []Suite, dir string) (map[string]Results, err
 	return all, nil
 }
 
-// module returns where the sources of a module are, and its version, as a nested module of
-// the repository pins it.
-func module(ctx context.Context, nested, path string) (dir, version string, err error) {
-	out, err := conformance.GoCommand(ctx, nested, "list", "-m", "-f", "{{.Dir}} {{.Version}}", path)
-	if err != nil {
-		return "", "", fmt.Errorf("find the sources of %s: %w", path, err)
-	}
-	if _, err := fmt.Sscan(out, &dir, &version); err != nil {
-		return "", "", fmt.Errorf("find the sources of %s: %q: %w", path, out, err)
-	}
-	return dir, version, nil
-}
-
 // copyOf makes a copy of parts of a module that tests may write into.
 func copyOf(source, into string, parts ...string) error {
 	for _, part := range parts {

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -52,7 +53,7 @@ func (p *Programs) Start(ctx context.Context, host *node.Host) (*Storage, error)
 	if err := s.apply(ctx, manifests.String()); err != nil {
 		return nil, fmt.Errorf("definitions of snapshots: %w", err)
 	}
-	if _, err := output(host.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")); err != nil {
+	if _, err := command.Output(host.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")); err != nil {
 		return nil, fmt.Errorf("definitions of snapshots: %w", err)
 	}
 	nodeName := host.NodeNames()[0]
@@ -69,9 +70,9 @@ func (p *Programs) Start(ctx context.Context, host *node.Host) (*Storage, error)
 }
 
 func (s *Storage) apply(ctx context.Context, manifests string) error {
-	command := s.host.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", "-")
-	command.Stdin = strings.NewReader(manifests)
-	_, err := output(command)
+	apply := s.host.Kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-f", "-")
+	apply.Stdin = strings.NewReader(manifests)
+	_, err := command.Output(apply)
 	return err
 }
 

@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -34,11 +34,8 @@ type Running struct{ command *exec.Cmd }
 // Build compiles the driver into <root>/bin/dra; root is the repository's.
 func Build(ctx context.Context, root string) (path string, err error) {
 	path = filepath.Join(root, "bin", "dra", program)
-	command := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", path, "./cmd/"+program)
-	command.Dir = filepath.Join(root, "e2e", "drabins")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-	if out, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the device driver: %w: %s", err, strings.TrimSpace(string(out)))
+	if _, err := command.Go(ctx, filepath.Join(root, "e2e", "drabins"), "build", "-ldflags", "-s -w", "-o", path, "./cmd/"+program); err != nil {
+		return "", fmt.Errorf("build the device driver: %w", err)
 	}
 	return path, nil
 }

@@ -3,14 +3,13 @@
 package metricsserver
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
+	"nestling.dev/nestling/e2e/command"
 	"nestling.dev/nestling/e2e/image"
 	"nestling.dev/nestling/e2e/node"
 )
@@ -35,22 +34,17 @@ func Build(ctx context.Context, root string) (*Server, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
 	}
-	goCommand := func(args ...string) ([]byte, error) {
-		command := exec.CommandContext(ctx, "go", args...)
-		command.Dir = filepath.Join(root, "e2e", "metricsbins")
-		command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "GOWORK=off")
-		return output(command)
-	}
-	if _, err := goCommand("build", "-ldflags", "-s -w", "-o", out+string(filepath.Separator), module+"/cmd/metrics-server"); err != nil {
+	nested := filepath.Join(root, "e2e", "metricsbins")
+	if _, err := command.Go(ctx, nested, "build", "-ldflags", "-s -w", "-o", out+string(filepath.Separator), module+"/cmd/metrics-server"); err != nil {
 		return nil, fmt.Errorf("build metrics-server: %w", err)
 	}
-	source, err := goCommand("list", "-m", "-f", "{{.Dir}}", module)
+	source, _, err := command.Module(ctx, nested, module)
 	if err != nil {
-		return nil, fmt.Errorf("find metrics-server's manifests: %w", err)
+		return nil, err
 	}
 	return &Server{
 		binary:    filepath.Join(out, "metrics-server"),
-		manifests: filepath.Join(strings.TrimSpace(string(source)), "manifests", "base"),
+		manifests: filepath.Join(source, "manifests", "base"),
 	}, nil
 }
 
@@ -64,7 +58,7 @@ func (s *Server) Image() image.Image {
 
 // Install applies the manifests. Usage of pods is known about half a minute later.
 func (s *Server) Install(ctx context.Context, host *node.Host) error {
-	manifests, err := output(host.Kubectl(ctx, "kustomize", s.manifests))
+	manifests, err := command.Output(host.Kubectl(ctx, "kustomize", s.manifests))
 	if err != nil {
 		return fmt.Errorf("install metrics-server: %w", err)
 	}
@@ -77,18 +71,8 @@ func (s *Server) Install(ctx context.Context, host *node.Host) error {
 	).Replace(string(manifests))
 	apply := host.Kubectl(ctx, "apply", "-f", "-")
 	apply.Stdin = strings.NewReader(text)
-	if _, err := output(apply); err != nil {
+	if _, err := command.Output(apply); err != nil {
 		return fmt.Errorf("install metrics-server: %w", err)
 	}
 	return nil
-}
-
-// output of a program; the error carries what it said.
-func output(command *exec.Cmd) ([]byte, error) {
-	var out, said bytes.Buffer
-	command.Stdout, command.Stderr = &out, &said
-	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", strings.Join(command.Args, " "), err, bytes.TrimSpace(said.Bytes()))
-	}
-	return out.Bytes(), nil
 }
