@@ -12,13 +12,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"nestling.dev/nestling/e2e/kubeconfig"
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/stories"
 	"nestling.dev/nestling/pkg/config"
@@ -168,28 +168,13 @@ func (i *installer) volume(ctx context.Context, name string) error {
 	return err
 }
 
-// connect waits for the kubeconfig. Its server is a name that only pods of the host
-// resolve; the address behind it is reached from here too.
+// connect waits for the kubeconfig.
 func (i *installer) connect(ctx context.Context, name string) (*stories.Tenant, error) {
-	var kubeconfig []byte
-	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		secret, err := i.client.CoreV1().Secrets(hostNamespace).Get(ctx, name+"-kubeconfig", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if err == nil {
-			kubeconfig = secret.Data["config"]
-		}
-		return err == nil, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("kubeconfig of %s: %w", name, err)
-	}
-	service, err := i.client.CoreV1().Services(hostNamespace).Get(ctx, name, metav1.GetOptions{})
+	content, server, err := kubeconfig.Await(ctx, i.client, hostNamespace, name)
 	if err != nil {
 		return nil, err
 	}
-	return tenant(i.dir, name, "https://"+service.Spec.ClusterIP+":443", kubeconfig)
+	return tenant(i.dir, name, server, content)
 }
 
 func (i *installer) uninstall(ctx context.Context, name string) error {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"nestling.dev/nestling/e2e/kubeconfig"
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/stories"
 )
@@ -61,15 +62,10 @@ func product(t *testing.T) (root, binary string) {
 
 // tenant is what its kubeconfig says; server, if not empty, is where the test reaches
 // it instead.
-func tenant(dir, name, server string, kubeconfig []byte) (*stories.Tenant, error) {
-	file, err := clientcmd.Load(kubeconfig)
+func tenant(dir, name, server string, content []byte) (*stories.Tenant, error) {
+	file, err := kubeconfig.At(content, server)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig of %s: %w", name, err)
-	}
-	if server != "" {
-		for _, cluster := range file.Clusters {
-			cluster.Server = server
-		}
 	}
 	out := &stories.Tenant{Name: name, Kubeconfig: filepath.Join(dir, name+".kubeconfig")}
 	if err := clientcmd.WriteToFile(*file, out.Kubeconfig); err != nil {

@@ -38,6 +38,9 @@ func Build(ctx context.Context, root string, host *node.Host) (*Suite, error) {
 	if _, err := command.Go(ctx, root, "build", "-ldflags", "-s -w", "-o", into, "./e2e/cmd/coredns"); err != nil {
 		return nil, fmt.Errorf("build the host's DNS: %w", err)
 	}
+	if s.specs, err = s.list(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}

@@ -83,11 +83,11 @@ func TestExceptionsAreOfSpecs(t *testing.T) {
 		target, spec, reason string
 		ofHost               bool
 	}{
-		{hostTarget, "ab", "image", true},
-		{tenantTarget, "ab", "image", true},
-		{hostTarget, "b", "", false},
-		{tenantTarget, "b", "shared", false},
-		{tenantTarget, "bc", "", false},
+		{Host, "ab", "image", true},
+		{Tenant, "ab", "image", true},
+		{Host, "b", "", false},
+		{Tenant, "b", "shared", false},
+		{Tenant, "bc", "", false},
 	} {
 		reason, ofHost := some.reason(c.target, c.spec)
 		require.Equal(t, []any{c.reason, c.ofHost}, []any{reason, ofHost}, "%+v", c)
@@ -231,7 +231,7 @@ func TestReportNamesEverySpec(t *testing.T) {
 	exceptions, err := parseExceptions([]byte("host: [{specs: 'h', reason: no such image}]\ntenant: [{specs: 't+', reason: nodes are shared}]"))
 	require.NoError(t, err)
 	report := Report{
-		Target: tenantTarget, Environment: "Here.", All: []string{"p", "h", "t", "u", "s", "n", "tt"}, Exceptions: exceptions,
+		Target: Tenant, Environment: "Here.", All: []string{"p", "h", "t", "u", "s", "n", "tt"}, Exceptions: exceptions,
 		Parts: []Part{{Name: "all", Words: "all of it", focus: regexp.MustCompile("."), Processes: 3}},
 		Results: &Results{Took: map[string]float64{"all": 12.3}, Specs: map[string]Result{
 			"p": {Outcome: Passed}, "h": {Outcome: Failed, Message: "x"}, "t": {Outcome: Failed, Message: "y"}, "u": {Outcome: Failed, Message: "z"}, "s": {Outcome: Skipped, Message: "wants IPv6"},

@@ -40,32 +40,45 @@ func parseExceptions(data []byte) (*Exceptions, error) {
 	for _, list := range [][]Exception{out.Host, out.Tenant} {
 		for i := range list {
 			e := &list[i]
-			if e.Specs == "" || e.Reason == "" {
-				return nil, fmt.Errorf("exceptions.yaml: %+v: specs and reason are needed", *e)
-			}
 			var err error
-			if e.pattern, err = regexp.Compile("^(?:" + e.Specs + ")$"); err != nil {
-				return nil, fmt.Errorf("exceptions.yaml: specs %q: %w", e.Specs, err)
+			if e.pattern, err = ReadReason("specs", e.Specs, e.Reason); err != nil {
+				return nil, fmt.Errorf("exceptions.yaml: %w", err)
 			}
 		}
 	}
 	return out, nil
 }
 
+// ReadReason checks an entry of a file of reasons, and returns what matches the whole names
+// that its expression, in the field, is for.
+func ReadReason(field, expression, reason string) (*regexp.Regexp, error) {
+	if expression == "" || reason == "" {
+		return nil, fmt.Errorf("%s %q, reason %q: %s and reason are needed", field, expression, reason, field)
+	}
+	pattern, err := regexp.Compile("^(?:" + expression + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", field, expression, err)
+	}
+	return pattern, nil
+}
+
+// find is the reason for a spec; empty where there is none.
+func find(list []Exception, spec string) string {
+	for _, exception := range list {
+		if exception.pattern.MatchString(spec) {
+			return exception.Reason
+		}
+	}
+	return ""
+}
+
 // reason why a spec fails on a target; empty where none is known.
 func (e *Exceptions) reason(target, spec string) (reason string, ofHost bool) {
-	for _, exception := range e.Host {
-		if exception.pattern.MatchString(spec) {
-			return exception.Reason, true
-		}
+	if reason := find(e.Host, spec); reason != "" {
+		return reason, true
 	}
-	if target != tenantTarget {
-		return "", false
-	}
-	for _, exception := range e.Tenant {
-		if exception.pattern.MatchString(spec) {
-			return exception.Reason, false
-		}
+	if target == Tenant {
+		return find(e.Tenant, spec), false
 	}
 	return "", false
 }
@@ -73,5 +86,5 @@ func (e *Exceptions) reason(target, spec string) (reason string, ofHost bool) {
 // ofTenant reports whether a spec is one that a tenant on shared nodes cannot have.
 func (e *Exceptions) ofTenant(target, spec string) bool {
 	reason, ofHost := e.reason(target, spec)
-	return target == tenantTarget && reason != "" && !ofHost
+	return reason != "" && !ofHost
 }

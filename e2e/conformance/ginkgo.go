@@ -51,7 +51,10 @@ func ParseReport(data []byte) (map[string]Result, error) {
 // messageLength bounds what a report quotes.
 const messageLength = 300
 
+// Bounded is as much of a message as a report quotes.
+func Bounded(message string) string { return message[:min(len(message), messageLength)] }
+
 func firstLine(message string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
-	return line[:min(len(line), messageLength)]
+	return Bounded(line)
 }

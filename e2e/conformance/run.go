@@ -19,15 +19,15 @@ const partTimeout = 3 * time.Hour
 
 // Names of targets.
 const (
-	hostTarget   = "host"
-	tenantTarget = "tenant"
+	Host   = "host"
+	Tenant = "tenant"
 )
 
 // Target is a cluster that the suite is run against.
 type Target struct {
-	// Name is hostTarget or tenantTarget.
+	// Name is Host or Tenant.
 	Name string
-	// Kubeconfig is the path of its administrator's.
+	// Kubeconfig is the path of its administrator's. Its server is reached from this machine.
 	Kubeconfig string
 }
 
@@ -40,12 +40,8 @@ func (s *Suite) Run(ctx context.Context, target Target, parts []Part, selection 
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.List(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, part := range parts {
-		specs, err := part.choose(all)
+		specs, err := part.choose(s.specs)
 		if err != nil {
 			return nil, err
 		}
@@ -81,8 +77,11 @@ func (s *Suite) resultsFile(target string) string {
 	return filepath.Join(s.root, ".cache", "conformance", target+".json")
 }
 
-// List are the names of all specs.
-func (s *Suite) List(ctx context.Context) ([]string, error) {
+// Specs are the names of all of them.
+func (s *Suite) Specs() []string { return s.specs }
+
+// list asks the suite for its specs.
+func (s *Suite) list(ctx context.Context) ([]string, error) {
 	out, err := exec.CommandContext(ctx, s.program("e2e.test"), "--list-tests", "--provider=skeleton").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the specs of the suite: %w", err)

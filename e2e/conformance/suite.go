@@ -19,6 +19,8 @@ type Suite struct {
 	root, programs, hostPrograms string
 	// upstream is the directory of Kubernetes's sources.
 	upstream string
+	// specs are the names of all of them.
+	specs []string
 }
 
 func (s *Suite) program(name string) string     { return filepath.Join(s.programs, name) }

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"nestling.dev/nestling/e2e/command"
+	"nestling.dev/nestling/e2e/kubeconfig"
 	"nestling.dev/nestling/e2e/node"
 )
 
@@ -25,7 +25,7 @@ const (
 )
 
 // Host is the cluster beneath.
-func (s *Suite) Host() Target { return Target{Name: hostTarget, Kubeconfig: s.host.Kubeconfig()} }
+func (s *Suite) Host() Target { return Target{Name: Host, Kubeconfig: s.host.Kubeconfig()} }
 
 // Tenant puts one with the default configuration on the host, or finds it there: the image
 // and no other flag.
@@ -33,9 +33,9 @@ func (s *Suite) Tenant(ctx context.Context) (Target, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	fail := func(err error) (Target, error) { return Target{}, fmt.Errorf("install the tenant: %w", err) }
-	manifests, err := exec.CommandContext(ctx, filepath.Join(s.root, "bin", "nestling"), "manifests", tenantName, "-n", tenantNamespace, "--image", node.ProductImage).Output()
+	manifests, err := command.Output(exec.CommandContext(ctx, filepath.Join(s.root, "bin", "nestling"), "manifests", tenantName, "-n", tenantNamespace, "--image", node.ProductImage))
 	if err != nil {
-		return fail(fmt.Errorf("nestling manifests: %w", err))
+		return fail(err)
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + tenantNamespace + "}\n---\n"
 	if err := s.apply(ctx, namespace+string(manifests)); err != nil {
@@ -45,33 +45,15 @@ func (s *Suite) Tenant(ctx context.Context) (Target, error) {
 	if err != nil {
 		return fail(err)
 	}
-	var kubeconfig []byte
-	err = wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		secret, err := client.CoreV1().Secrets(tenantNamespace).Get(ctx, tenantName+"-kubeconfig", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if err == nil {
-			kubeconfig = secret.Data["config"]
-		}
-		return err == nil, err
-	})
-	if err != nil {
-		return fail(fmt.Errorf("kubeconfig: %w", err))
-	}
-	// Its server is a name that only pods of the host resolve.
-	service, err := client.CoreV1().Services(tenantNamespace).Get(ctx, tenantName, metav1.GetOptions{})
+	content, server, err := kubeconfig.Await(ctx, client, tenantNamespace, tenantName)
 	if err != nil {
 		return fail(err)
 	}
-	file, err := clientcmd.Load(kubeconfig)
+	file, err := kubeconfig.At(content, server)
 	if err != nil {
 		return fail(fmt.Errorf("kubeconfig: %w", err))
 	}
-	for _, cluster := range file.Clusters {
-		cluster.Server = "https://" + service.Spec.ClusterIP
-	}
-	target := Target{Name: tenantTarget, Kubeconfig: filepath.Join(s.root, ".cache", "conformance", "tenant.kubeconfig")}
+	target := Target{Name: Tenant, Kubeconfig: filepath.Join(s.root, ".cache", "conformance", "tenant.kubeconfig")}
 	if err := os.MkdirAll(filepath.Dir(target.Kubeconfig), 0o755); err != nil {
 		return fail(err)
 	}

@@ -55,7 +55,7 @@ func controllerRuntimeSuite(ctx context.Context, root string, reasons *Reasons) 
 		Name: name, Source: controllerRuntime + " " + version,
 		What:    fmt.Sprintf("controller-runtime's own test suites that use envtest: those of %d packages", len(packages)),
 		Pointed: "USE_EXISTING_CLUSTER=true and KUBECONFIG; a spec has " + attempts + " attempts, since upstream's cluster has no controllers that write to what a spec has just made; after each package what it has left is deleted, since upstream begins each with a new cluster; " + pointedBare,
-		run: func(ctx context.Context, target Target, focus *regexp.Regexp, dir string) (all Results, err error) {
+		run: func(ctx context.Context, target conformance.Target, focus *regexp.Regexp, dir string) (all Results, err error) {
 			copied := filepath.Join(dir, "source")
 			if err := copyOf(source, copied, "pkg", "examples"); err != nil {
 				return nil, err
@@ -110,7 +110,7 @@ func packagesThatUse(source fs.FS, text string) ([]string, error) {
 }
 
 // runGinkgo runs a test program in its package's directory.
-func runGinkgo(ctx context.Context, program, dir string, target Target, out string) (map[string]conformance.Result, error) {
+func runGinkgo(ctx context.Context, program, dir string, target conformance.Target, out string) (map[string]conformance.Result, error) {
 	log, err := os.Create(out + ".log")
 	if err != nil {
 		return nil, err

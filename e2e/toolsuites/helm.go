@@ -130,7 +130,7 @@ func helmSuite(ctx context.Context, root string) (Suite, error) {
 		What: fmt.Sprintf("%d flows of ours with the charts of Helm's own test data. Helm's repository has no tests for a cluster that is there: "+
 			"its Go tests use a client that only prints, and `make test-acceptance` wants a checkout of another repository, helm/acceptance-testing, which is no Go module", len(helmFlows())),
 		Pointed: "KUBECONFIG; images of the charts are replaced, by values or a post-renderer, with such as are on the nodes",
-		run: func(ctx context.Context, target Target, _ *regexp.Regexp, dir string) (Results, error) {
+		run: func(ctx context.Context, target conformance.Target, _ *regexp.Regexp, dir string) (Results, error) {
 			images := filepath.Join(dir, "images.sh")
 			script := "#!/bin/sh\n# A post-renderer: the image that the chart names cannot be pulled, and it gives a label a number.\nexec sed -e 's#\"alpine:.*\"#\"" + busybox + "\"#' -e 's#\\(app.kubernetes.io/version:\\) \\(.*\\)#\\1 \"\\2\"#'\n"
 			if err := os.WriteFile(images, []byte(script), 0o755); err != nil {

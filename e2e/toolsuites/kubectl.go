@@ -68,7 +68,7 @@ func kubectlSuite(ctx context.Context, root string, reasons *Reasons) (Suite, er
 		What: fmt.Sprintf("upstream's integration tests of kubectl: the %d shell functions that legacy-script.sh calls, and what it checks between them (line-N)", len(functions)),
 		Pointed: "e2e/toolsuites/kubectl.sh stands for the part that starts etcd, an API server and a controller manager; " +
 			"in a copy of the scripts, the address of that API server is the target's, and its fixed token one of an administrator's ServiceAccount; " + pointedBare,
-		run: func(ctx context.Context, target Target, focus *regexp.Regexp, dir string) (results Results, err error) {
+		run: func(ctx context.Context, target conformance.Target, focus *regexp.Regexp, dir string) (results Results, err error) {
 			copied := filepath.Join(dir, "source")
 			if err := copyOf(source, copied, "hack", "test/cmd", "test/fixtures", "test/e2e/testing-manifests", "third_party/forked/shell2junit"); err != nil {
 				return nil, err
@@ -123,7 +123,7 @@ func functionsOf(script string) []string {
 }
 
 // runKubectl runs kubectl.sh in a copy of the sources; no function in only means all.
-func runKubectl(ctx context.Context, target Target, copied, dir string, excluded, only []string) (Results, error) {
+func runKubectl(ctx context.Context, target conformance.Target, copied, dir string, excluded, only []string) (Results, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", target.Kubeconfig)
 	if err != nil {
 		return nil, err

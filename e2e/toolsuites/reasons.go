@@ -6,6 +6,8 @@ import (
 	"regexp"
 
 	"sigs.k8s.io/yaml"
+
+	"nestling.dev/nestling/e2e/conformance"
 )
 
 // Reason is why tests are left out, or fail.
@@ -43,12 +45,9 @@ func parseReasons(data []byte) (*Reasons, error) {
 	for _, list := range [][]Reason{out.Excluded, out.Everywhere, out.Tenant, out.Host} {
 		for i := range list {
 			r := &list[i]
-			if r.Tests == "" || r.Reason == "" {
-				return nil, fmt.Errorf("reasons.yaml: %+v: tests and reason are needed", *r)
-			}
 			var err error
-			if r.pattern, err = regexp.Compile("^(?:" + r.Tests + ")$"); err != nil {
-				return nil, fmt.Errorf("reasons.yaml: tests %q: %w", r.Tests, err)
+			if r.pattern, err = conformance.ReadReason("tests", r.Tests, r.Reason); err != nil {
+				return nil, fmt.Errorf("reasons.yaml: %w", err)
 			}
 		}
 	}
@@ -73,7 +72,7 @@ func (r *Reasons) failure(target, suite, test string) string {
 	if reason := find(r.Everywhere, suite, test); reason != "" {
 		return reason
 	}
-	if target == Tenant {
+	if target == conformance.Tenant {
 		return find(r.Tenant, suite, test)
 	}
 	return find(r.Host, suite, test)

@@ -22,7 +22,7 @@ type Report struct {
 // Unexplained are the tests that failed without a reason in reasons.yaml.
 func (r Report) Unexplained() []string {
 	var out []string
-	for _, target := range []string{Tenant, Host} {
+	for _, target := range []string{conformance.Tenant, conformance.Host} {
 		for _, suite := range r.Suites {
 			results := r.Results[target][suite.Name]
 			for _, test := range slices.Sorted(maps.Keys(results)) {
@@ -41,7 +41,7 @@ func (r Report) Markdown() string {
 	fmt.Fprintf(&out, "# Integration tests of tools, in a tenant\n\n%s\n\n", r.Environment)
 	fmt.Fprintf(&out, "| suite | cluster | passed | failed | failed without a reason | skipped | left out |\n|---|---|---|---|---|---|---|\n")
 	for _, suite := range r.Suites {
-		for _, target := range []string{Tenant, Host} {
+		for _, target := range []string{conformance.Tenant, conformance.Host} {
 			results, ran := r.Results[target][suite.Name]
 			if !ran {
 				continue
@@ -75,14 +75,14 @@ func (r Report) Markdown() string {
 func (r Report) section(out *strings.Builder, suite Suite) {
 	fmt.Fprintf(out, "\n## %s\n\n- What: %s.\n- Source: %s.\n- Pointed to the cluster: %s.\n", suite.Name, suite.What, suite.Source, suite.Pointed)
 	var failed, excluded, skipped, passed, host []string
-	results := r.Results[Tenant][suite.Name]
+	results := r.Results[conformance.Tenant][suite.Name]
 	for _, test := range slices.Sorted(maps.Keys(results)) {
 		result := results[test]
 		switch {
 		case result.Outcome == conformance.Failed:
-			reason := r.Reasons.failure(Tenant, suite.Name, test)
+			reason := r.Reasons.failure(conformance.Tenant, suite.Name, test)
 			if reason == "" {
-				reason = "**no reason known**: " + bounded(result.Message)
+				reason = "**no reason known**: " + conformance.Bounded(result.Message)
 			}
 			failed = append(failed, fmt.Sprintf("- %s (%s)\n  - %s", test, r.onHost(suite.Name, test), reason))
 		case result.Outcome == conformance.Passed:
@@ -90,10 +90,10 @@ func (r Report) section(out *strings.Builder, suite Suite) {
 		case r.Reasons.excluded(suite.Name, test) != "":
 			excluded = append(excluded, "- "+test+"\n  - "+r.Reasons.excluded(suite.Name, test))
 		default:
-			skipped = append(skipped, "- "+test+"\n  - "+bounded(result.Message))
+			skipped = append(skipped, "- "+test+"\n  - "+conformance.Bounded(result.Message))
 		}
-		if other, ran := r.Results[Host][suite.Name][test]; ran && other.Outcome == conformance.Failed && result.Outcome == conformance.Passed {
-			host = append(host, "- "+test+"\n  - "+r.Reasons.failure(Host, suite.Name, test))
+		if other, ran := r.Results[conformance.Host][suite.Name][test]; ran && other.Outcome == conformance.Failed && result.Outcome == conformance.Passed {
+			host = append(host, "- "+test+"\n  - "+r.Reasons.failure(conformance.Host, suite.Name, test))
 		}
 	}
 	for _, group := range []struct {
@@ -108,14 +108,9 @@ func (r Report) section(out *strings.Builder, suite Suite) {
 
 // onHost says how a test ended on the host.
 func (r Report) onHost(suite, test string) string {
-	result, ran := r.Results[Host][suite][test]
+	result, ran := r.Results[conformance.Host][suite][test]
 	if !ran {
 		return "not run on the host"
 	}
 	return string(result.Outcome) + " on the host"
 }
-
-// messageLength bounds what the report quotes.
-const messageLength = 300
-
-func bounded(message string) string { return message[:min(len(message), messageLength)] }

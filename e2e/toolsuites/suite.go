@@ -17,20 +17,6 @@ import (
 	"nestling.dev/nestling/e2e/conformance"
 )
 
-// Names of targets.
-const (
-	Tenant = "tenant"
-	Host   = "host"
-)
-
-// Target is a cluster that the suites are run against.
-type Target struct {
-	// Name is Tenant or Host.
-	Name string
-	// Kubeconfig is the path of its administrator's. Its server is reached from this machine.
-	Kubeconfig string
-}
-
 // Results are the outcomes of a suite's tests, by name.
 type Results map[string]conformance.Result
 
@@ -44,7 +30,7 @@ type Suite struct {
 	// run takes a directory for logs and whatever else the suite makes, and an expression that
 	// matches the functions or packages to run, or nil. What fails is in the results; the
 	// error is for what could not be run.
-	run func(ctx context.Context, target Target, focus *regexp.Regexp, dir string) (Results, error)
+	run func(ctx context.Context, target conformance.Target, focus *regexp.Regexp, dir string) (Results, error)
 }
 
 // pointedBare is what the suites have in common that are written for a cluster without nodes.
@@ -55,7 +41,7 @@ const suitePatience = time.Hour
 
 // Run runs the suites, one after the other; logs and results are in <dir>/<target>/<suite>.
 // With a focus, what it does not match has the results of earlier runs.
-func Run(ctx context.Context, target Target, suites []Suite, focus *regexp.Regexp, dir string, say io.Writer) error {
+func Run(ctx context.Context, target conformance.Target, suites []Suite, focus *regexp.Regexp, dir string, say io.Writer) error {
 	earlier, err := Earlier(target.Name, suites, dir)
 	if err != nil {
 		return err

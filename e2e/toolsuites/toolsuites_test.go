@@ -31,8 +31,8 @@ func TestReasonsAreOfTests(t *testing.T) {
 	require.Equal(t, "never", some.excluded("k", "x"))
 	require.Empty(t, some.excluded("h", "x"))
 	for _, c := range []struct{ target, test, reason string }{
-		{Host, "ab", "admission"}, {Tenant, "ab", "admission"}, {Host, "b", ""}, {Tenant, "b", "ours"}, {Tenant, "bc", ""},
-		{Tenant, "c", ""}, {Host, "c", "theirs"},
+		{conformance.Host, "ab", "admission"}, {conformance.Tenant, "ab", "admission"}, {conformance.Host, "b", ""}, {conformance.Tenant, "b", "ours"}, {conformance.Tenant, "bc", ""},
+		{conformance.Tenant, "c", ""}, {conformance.Host, "c", "theirs"},
 	} {
 		require.Equal(t, c.reason, some.failure(c.target, "k", c.test), "%+v", c)
 	}
@@ -126,11 +126,11 @@ func TestReportNamesEveryTest(t *testing.T) {
 		Environment: "Here.", Reasons: reasons,
 		Suites: []Suite{{Name: "k", What: "tests", Source: "m v1", Pointed: "KUBECONFIG"}},
 		Results: map[string]map[string]Results{
-			Tenant: {"k": {
+			conformance.Tenant: {"k": {
 				"e": {Outcome: conformance.Failed, Message: "1"}, "h": {Outcome: conformance.Passed}, "u": {Outcome: conformance.Failed, Message: "2"},
 				"x": {Outcome: conformance.Skipped}, "s": {Outcome: conformance.Skipped, Message: "IPv6"},
 			}},
-			Host: {"k": {"e": {Outcome: conformance.Failed}, "h": {Outcome: conformance.Failed}, "u": {Outcome: conformance.Passed}}},
+			conformance.Host: {"k": {"e": {Outcome: conformance.Failed}, "h": {Outcome: conformance.Failed}, "u": {Outcome: conformance.Passed}}},
 		},
 	}
 	require.Equal(t, `# Integration tests of tools, in a tenant

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -66,8 +67,8 @@ func root() *cobra.Command {
 	set.BoolVar(&given.excepted, "excepted", false, "run those too that a tenant cannot have")
 	set.BoolVar(&given.write, "report", false, "write the reports in e2e/conformance")
 	for _, target := range []struct{ name, short string }{
-		{"tenant", "Run the suite in a tenant with the default configuration"},
-		{"host", "Run the suite on the host itself"},
+		{conformance.Tenant, "Run the suite in a tenant with the default configuration"},
+		{conformance.Host, "Run the suite on the host itself"},
 		{"parity", "Run the suite on the host, then in a tenant on it, and compare"},
 	} {
 		command.AddCommand(&cobra.Command{Use: target.name, Short: target.short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,21 +79,27 @@ func root() *cobra.Command {
 	return command
 }
 
+// expression is that of a flag; nil where it is empty.
+func expression(flag, text string) (*regexp.Regexp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	compiled, err := regexp.Compile(text)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return compiled, nil
+}
+
 // choose turns flags into what is run; errors name the flag.
 func choose(given flags) ([]conformance.Part, conformance.Selection, error) {
 	selection := conformance.Selection{OnlyFailed: given.onlyFailed, Resume: given.resumed, Excepted: given.excepted}
-	for _, pattern := range []struct {
-		flag, text string
-		into       **regexp.Regexp
-	}{{"focus", given.focus, &selection.Focus}, {"skip", given.skip, &selection.Skip}} {
-		if pattern.text == "" {
-			continue
-		}
-		compiled, err := regexp.Compile(pattern.text)
-		if err != nil {
-			return nil, selection, fmt.Errorf("--%s: %w", pattern.flag, err)
-		}
-		*pattern.into = compiled
+	var err error
+	if selection.Focus, err = expression("focus", given.focus); err != nil {
+		return nil, selection, err
+	}
+	if selection.Skip, err = expression("skip", given.skip); err != nil {
+		return nil, selection, err
 	}
 	var parts []conformance.Part
 	for _, name := range given.parts {
@@ -168,17 +175,17 @@ func run(cmd *cobra.Command, what string, given flags) (err error) {
 		return err
 	}
 	all := map[string]*conformance.Results{}
-	if what != "tenant" {
-		if all["host"], err = suite.Run(ctx, suite.Host(), parts, selection, exceptions, say); err != nil {
+	if what != conformance.Tenant {
+		if all[conformance.Host], err = suite.Run(ctx, suite.Host(), parts, selection, exceptions, say); err != nil {
 			return err
 		}
 	}
-	if what != "host" {
+	if what != conformance.Host {
 		tenant, err := suite.Tenant(ctx)
 		if err != nil {
 			return err
 		}
-		if all["tenant"], err = suite.Run(ctx, tenant, parts, selection, exceptions, say); err != nil {
+		if all[conformance.Tenant], err = suite.Run(ctx, tenant, parts, selection, exceptions, say); err != nil {
 			return err
 		}
 	}
@@ -188,19 +195,17 @@ func run(cmd *cobra.Command, what string, given flags) (err error) {
 // judge says what came out, writes the reports if wanted, and fails for every spec that
 // failed without a known reason.
 func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, parts []conformance.Part, all map[string]*conformance.Results, exceptions *conformance.Exceptions, write bool) error {
-	specs, err := suite.List(cmd.Context())
-	if err != nil {
-		return err
-	}
 	var unexplained []string
-	for _, target := range []string{"host", "tenant"} {
+	where := environment(cmd.Context(), repository)
+	for _, target := range []string{conformance.Host, conformance.Tenant} {
 		results, ran := all[target]
 		if !ran {
 			continue
 		}
-		for name, some := range byReport(target, parts) {
+		reports := byReport(target, parts)
+		for _, name := range slices.Sorted(maps.Keys(reports)) {
 			failed, err := tell(cmd, repository, name, write, conformance.Report{
-				Target: target, Environment: environment(cmd.Context(), repository), Parts: some, All: specs, Results: results, Exceptions: exceptions,
+				Target: target, Environment: where, Parts: reports[name], All: suite.Specs(), Results: results, Exceptions: exceptions,
 			})
 			if err != nil {
 				return err
@@ -210,9 +215,9 @@ func judge(cmd *cobra.Command, suite *conformance.Suite, repository string, part
 			}
 		}
 	}
-	if all["host"] != nil && all["tenant"] != nil {
+	if all[conformance.Host] != nil && all[conformance.Tenant] != nil {
 		for _, part := range parts {
-			host, tenant := all["host"].Took[part.Name], all["tenant"].Took[part.Name]
+			host, tenant := all[conformance.Host].Took[part.Name], all[conformance.Tenant].Took[part.Name]
 			if host > 0 && tenant > 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %.0f s on the host, %.0f s in the tenant: %.2f times\n", part.Name, host, tenant, tenant/host)
 			}
@@ -244,14 +249,20 @@ func tell(cmd *cobra.Command, repository, name string, write bool, report confor
 	if err != nil {
 		return nil, err
 	}
-	table, _, _ := strings.Cut(text, "\n## ")
-	fmt.Fprintln(cmd.OutOrStdout(), "\n"+table)
-	if write {
-		if err := os.WriteFile(filepath.Join(repository, "e2e", "conformance", name), []byte(text), 0o644); err != nil {
-			return nil, err
-		}
+	if err := publish(cmd, repository, name, text, write); err != nil {
+		return nil, err
 	}
 	return report.Unexplained()
+}
+
+// publish prints what a report begins with, its table, and writes all of it if wanted.
+func publish(cmd *cobra.Command, repository, name, text string, write bool) error {
+	table, _, _ := strings.Cut(text, "\n## ")
+	fmt.Fprintln(cmd.OutOrStdout(), "\n"+table)
+	if !write {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(repository, "e2e", "conformance", name), []byte(text), 0o644)
 }
 
 // environment is the line of a report that says what it ran on.

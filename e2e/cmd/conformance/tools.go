@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"nestling.dev/nestling/e2e/conformance"
 	"nestling.dev/nestling/e2e/node"
 	"nestling.dev/nestling/e2e/toolsuites"
 )
@@ -42,13 +41,13 @@ func runTools(cmd *cobra.Command, given toolFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	var focus *regexp.Regexp
-	if pattern, err := cmd.Flags().GetString("focus"); err != nil {
+	pattern, err := cmd.Flags().GetString("focus")
+	if err != nil {
 		return err
-	} else if pattern != "" {
-		if focus, err = regexp.Compile(pattern); err != nil {
-			return fmt.Errorf("--focus: %w", err)
-		}
+	}
+	focus, err := expression("focus", pattern)
+	if err != nil {
+		return err
 	}
 	repository, err := node.Root(ctx)
 	if err != nil {
@@ -63,7 +62,7 @@ func runTools(cmd *cobra.Command, given toolFlags) (err error) {
 			return fmt.Errorf("--suite: no suite %q, of %q", name, toolsuites.Names())
 		}
 	}
-	targets := []toolsuites.Target{{Name: toolsuites.Tenant, Kubeconfig: given.kubeconfig}, {Name: toolsuites.Host, Kubeconfig: given.host}}
+	targets := []conformance.Target{{Name: conformance.Tenant, Kubeconfig: given.kubeconfig}, {Name: conformance.Host, Kubeconfig: given.host}}
 	if given.kubeconfig == "" && given.host == "" {
 		suite, release, failed := acquire(ctx, repository)
 		if failed != nil {
@@ -75,7 +74,7 @@ func runTools(cmd *cobra.Command, given toolFlags) (err error) {
 			return failed
 		}
 		// The host comes last: upstream's tests of kubectl delete what is in it.
-		targets = []toolsuites.Target{{Name: toolsuites.Tenant, Kubeconfig: tenant.Kubeconfig}, {Name: toolsuites.Host, Kubeconfig: suite.Host().Kubeconfig}}
+		targets = []conformance.Target{tenant, suite.Host()}
 	}
 	suites, err := toolsuites.Build(ctx, repository, reasons)
 	if err != nil {
@@ -92,18 +91,13 @@ func runTools(cmd *cobra.Command, given toolFlags) (err error) {
 		}
 	}
 	report := toolsuites.Report{Environment: environment(ctx, repository), Suites: suites, Results: map[string]map[string]toolsuites.Results{}, Reasons: reasons}
-	for _, target := range []string{toolsuites.Tenant, toolsuites.Host} {
+	for _, target := range []string{conformance.Tenant, conformance.Host} {
 		if report.Results[target], err = toolsuites.Earlier(target, suites, logs); err != nil {
 			return err
 		}
 	}
-	text := report.Markdown()
-	table, _, _ := strings.Cut(text, "\n## ")
-	fmt.Fprintln(say, "\n"+table)
-	if write {
-		if err := os.WriteFile(filepath.Join(repository, "e2e", "conformance", "TOOLS.md"), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := publish(cmd, repository, "TOOLS.md", report.Markdown(), write); err != nil {
+		return err
 	}
 	if failed := report.Unexplained(); len(failed) > 0 {
 		return fmt.Errorf("%d tests failed, and reasons.yaml has no reason:\n%s", len(failed), strings.Join(failed, "\n"))
