@@ -167,6 +167,18 @@ func budgetInShares(t *testing.T, w *World) {
 	})
 }
 
+// drainStops has kubectl drain a node, and a budget keep it from its end. It returns what
+// kubectl said.
+func drainStops(t *testing.T, w *World, who *Tenant, namespace, node string, flags ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := kubectlCommand(ctx, w, who, namespace, append([]string{"drain", node}, flags...)...).CombinedOutput()
+	require.Error(t, err, "it can't have drained them all: %s", out)
+	require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
+	return string(out)
+}
+
 // drains empties the one node of these pods, for the host and then for the tenant. While it
 // is cordoned, by whomever, their successors have no place there, so that a drain can go no
 // further than the budget.
@@ -191,14 +203,10 @@ func drains(t *testing.T, w *World) {
 		for _, pod := range podsOf(t, w.A, space, "app=web") {
 			before[pod.UID] = true
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
 		t.Cleanup(func() {
 			_ = kubectlCommand(context.WithoutCancel(t.Context()), w, by.who, by.namespace, "uncordon", node).Run()
 		})
-		out, err := kubectlCommand(ctx, w, by.who, by.namespace, "drain", node, "--timeout=10s", "--disable-eviction=false", "--pod-selector="+by.selector).CombinedOutput()
-		require.Error(t, err, "it can't have drained them all: %s", out)
-		require.Contains(t, string(out), "Cannot evict pod as it would violate the pod's disruption budget")
+		out := drainStops(t, w, by.who, by.namespace, node, "--timeout=10s", "--disable-eviction=false", "--pod-selector="+by.selector)
 		running := 0
 		for _, pod := range podsOf(t, w.A, space, "app=web") {
 			if before[pod.UID] && pod.DeletionTimestamp == nil {
