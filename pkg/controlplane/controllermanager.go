@@ -104,52 +104,43 @@ func (m *ControllerManager) Run(ctx context.Context, ready func()) error {
 		return nil
 	})
 	if m.ownControllers {
-		group.Go(func() error { return runNamespaces(running, managerConfig) })
-		group.Go(func() error { return runPolicyStatus(running, managerConfig) })
-		group.Go(func() error { return runEvictions(running, managerConfig) })
+		for account, run := range ownControllers() {
+			group.Go(func() error { return runAs(running, managerConfig, account, run) })
+		}
 	}
 	return group.Wait()
 }
 
-// namespaceController is the ServiceAccount that upstream's RBAC defaults let empty namespaces.
-const namespaceController = "namespace-controller"
-
-// identityFor connects as one of the controllers of the controller manager.
-func identityFor(managerConfig *config.Config, controller string) (*rest.Config, error) {
-	identities := clientbuilder.NewDynamicClientBuilder(rest.AnonymousClientConfig(managerConfig.Kubeconfig), managerConfig.Client.CoreV1(), metav1.NamespaceSystem)
-	clientConfig, err := identities.Config(controller)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", controller, err)
+// ownControllers are a tenant's in place of upstream's, by the ServiceAccount that upstream's
+// RBAC defaults let do their work.
+func ownControllers() map[string]func(context.Context, *rest.Config) error {
+	return map[string]func(context.Context, *rest.Config) error{
+		"namespace-controller":                        runNamespaces,
+		"validatingadmissionpolicy-status-controller": runPolicyStatus,
+		"node-controller":                             evictions.Run,
 	}
-	return clientConfig, nil
 }
 
-// runNamespaces is the namespace controller of a tenant, in place of upstream's.
-func runNamespaces(ctx context.Context, managerConfig *config.Config) error {
-	clientConfig, err := identityFor(managerConfig, namespaceController)
+// runAs runs a controller as a ServiceAccount until ctx ends.
+func runAs(ctx context.Context, managerConfig *config.Config, account string, run func(context.Context, *rest.Config) error) error {
+	identities := clientbuilder.NewDynamicClientBuilder(rest.AnonymousClientConfig(managerConfig.Kubeconfig), managerConfig.Client.CoreV1(), metav1.NamespaceSystem)
+	clientConfig, err := identities.Config(account)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", account, err)
 	}
-	controller, err := namespaces.New(ctx, clientConfig)
-	if err != nil {
-		return fmt.Errorf("%s: %w", namespaceController, err)
+	if err := run(ctx, clientConfig); err != nil {
+		return fmt.Errorf("%s: %w", account, err)
 	}
-	controller.Run(ctx)
 	return nil
 }
 
-// nodeController is the ServiceAccount that upstream's taint eviction acts as.
-const nodeController = "node-controller"
-
-// runEvictions ends pods by the tenant's own taints, in place of upstream's controller.
-func runEvictions(ctx context.Context, managerConfig *config.Config) error {
-	clientConfig, err := identityFor(managerConfig, nodeController)
+// runNamespaces is the namespace controller, which need not guess how long pods take.
+func runNamespaces(ctx context.Context, clientConfig *rest.Config) error {
+	controller, err := namespaces.New(ctx, clientConfig)
 	if err != nil {
 		return err
 	}
-	if err := evictions.Run(ctx, clientConfig); err != nil {
-		return fmt.Errorf("%s: %w", evictions.Name, err)
-	}
+	controller.Run(ctx)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 	"weak"
@@ -16,16 +15,12 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/kube-openapi/pkg/validation/spec"
-	"k8s.io/kubernetes/cmd/kube-controller-manager/app/config"
 	"k8s.io/kubernetes/pkg/controller/validatingadmissionpolicystatus"
 	"k8s.io/kubernetes/pkg/generated/openapi"
 )
-
-// policyStatusController is the ServiceAccount of upstream's controller that checks the
-// types in ValidatingAdmissionPolicies.
-const policyStatusController = "validatingadmissionpolicy-status-controller"
 
 const (
 	policyStatusWorkers = 5 // upstream's default
@@ -36,14 +31,10 @@ const (
 // runPolicyStatus is upstream's controller, but for the schemas of all built-in types,
 // which upstream makes at the start and holds for good: 7 MB, for policies that hardly a
 // tenant has. Here they are there while a policy is looked at.
-func runPolicyStatus(ctx context.Context, managerConfig *config.Config) error {
-	clientConfig, err := identityFor(managerConfig, policyStatusController)
-	if err != nil {
-		return err
-	}
+func runPolicyStatus(ctx context.Context, clientConfig *rest.Config) error {
 	client, err := kubernetes.NewForConfig(clientConfig)
 	if err != nil {
-		return fmt.Errorf("%s: %w", policyStatusController, err)
+		return err
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
 	factory := informers.NewSharedInformerFactory(client, 0)
@@ -55,7 +46,7 @@ func runPolicyStatus(ctx context.Context, managerConfig *config.Config) error {
 			RestMapper:     mapper,
 		})
 	if err != nil {
-		return fmt.Errorf("%s: %w", policyStatusController, err)
+		return err
 	}
 	factory.StartWithContext(ctx)
 	defer factory.Shutdown()

@@ -27,8 +27,6 @@ const maxServiceEnv = 512 << 10
 func (t *podTranslation) environment() error {
 	t.host.Spec.EnableServiceLinks = new(false)
 	services := serviceEnv(t.env, t.virtual)
-	restarting := len(t.host.Spec.InitContainers) + len(t.host.Spec.Containers) // and then the ephemeral ones
-	visited := 0
 	forEachContainer(&t.host.Spec, func(container *corev1.Container) {
 		set := t.setByEnvFrom(container)
 		var env []corev1.EnvVar
@@ -37,10 +35,10 @@ func (t *podTranslation) environment() error {
 				env = append(env, variable)
 			}
 		}
+		ephemeral := slices.ContainsFunc(t.host.Spec.EphemeralContainers, func(one corev1.EphemeralContainer) bool { return one.Name == container.Name })
 		for _, variable := range container.Env {
-			env = append(env, t.variable(variable, visited < restarting))
+			env = append(env, t.variable(variable, !ephemeral))
 		}
-		visited++
 		container.Env = env
 	})
 	return nil

@@ -22,9 +22,11 @@ type ownNode struct {
 	taints []corev1.Taint
 }
 
-// ownNodes are the mirrored nodes of the virtual cluster, by name.
+// ownNodes are the mirrored nodes of the virtual cluster, by name; none where the tenant has
+// said nothing of any, which is nearly always and asked for every new pod.
 func ownNodes(env resource.Env) []ownNode {
 	var out []ownNode
+	said := false
 	for _, object := range env.View.VirtualList("nodes", "") {
 		node, ok := object.(*corev1.Node)
 		if !ok || node.Annotations[resource.AnnotationMirror] == "" {
@@ -34,7 +36,11 @@ func ownNodes(env resource.Env) []ownNode {
 		if nodefacts.MayOwn(node) {
 			one.labels, one.taints = nodefacts.Own(node)
 		}
+		said = said || len(one.labels) > 0 || len(one.taints) > 0
 		out = append(out, one)
+	}
+	if !said {
+		return nil
 	}
 	slices.SortFunc(out, func(a, b ownNode) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -58,6 +64,9 @@ type placement struct {
 func placementOf(env resource.Env, virtual *corev1.Pod) placement {
 	var out placement
 	nodes := ownNodes(env)
+	if len(nodes) == 0 {
+		return out
+	}
 	owned := map[string]bool{}
 	for _, node := range nodes {
 		for key := range node.labels {
