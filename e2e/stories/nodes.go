@@ -135,12 +135,21 @@ func ownNodes(t *testing.T, w *World) {
 	tolerating := "tolerations: [{key: " + own + "taint, operator: Exists, effect: NoExecute, tolerationSeconds: 3600}], "
 
 	// A label chooses. Until a node has it, the host says that none does.
-	createPod(t, w, w.A, space, manifest("early", selecting))
-	waitPod(t, w.A, space, "early", "has no node", isUnschedulable)
+	early := map[string]types.UID{}
+	for i := range 10 {
+		pod := createPod(t, w, w.A, space, manifest(fmt.Sprintf("early-%d", i), selecting))
+		early[pod.Name] = pod.UID
+	}
+	for pod := range early {
+		waitPod(t, w.A, space, pod, "has no node", isUnschedulable)
+	}
 	patch(t.Context(), name, `{"metadata":{"labels":{"`+own+`disk":"ssd"}}}`)
 	chosen := runPod(t, w, w.A, space, manifest("chosen", selecting))
 	require.Equal(t, name, chosen.Spec.NodeName)
-	require.Equal(t, name, waitPod(t, w.A, space, "early", "runs", isReady).Spec.NodeName)
+	for pod, uid := range early {
+		placed := waitPod(t, w.A, space, pod, "runs", isReady)
+		require.Equal(t, []any{name, uid}, []any{placed.Spec.NodeName, placed.UID}, pod)
+	}
 	require.Equal(t, "ssd", chosen.Spec.NodeSelector[own+"disk"], "what its author wrote")
 
 	// A taint ends who does not tolerate it, and keeps away who comes later.

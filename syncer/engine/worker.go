@@ -239,11 +239,14 @@ func (e *Engine) mayDelete(ctx context.Context, kind *syncedKind, key resource.K
 }
 
 // sawEnd reports whether the host object of virtual was seen to leave while it was being
-// deleted: what is on its way out does not come back, and no question is needed. (That
-// somebody has taken our label off it at that very time does no harm: its name stays
-// taken until it is gone.)
+// deleted, and not for another in its place: what is on its way out does not come back, and
+// no question is needed. (That somebody has taken our label off it at that very time does no
+// harm: its name stays taken until it is gone.)
 func (e *Engine) sawEnd(kind *syncedKind, hostName string, virtual resource.Object) bool {
-	_, host := kind.departed.Get(hostName, e.options.Now())
+	was, host := kind.departed.Get(hostName, e.options.Now())
+	if was != nil && kind.Replacing(was) {
+		return false
+	}
 	return host != nil && host.GetDeletionTimestamp() != nil && resource.IsOurs(e.Env(), kind.Name, host) &&
 		host.GetAnnotations()[resource.AnnotationUID] == string(virtual.GetUID())
 }

@@ -291,3 +291,19 @@ func TestPodIsReplacedWhileTheTenantsNodesChange(t *testing.T) {
 	s.settle()
 	require.Equal(t, placed, s.host(), "who has a node keeps it")
 }
+
+// The API server writes down that a pod ends before it takes it away, at once or not: what is
+// seen in between is no end of the virtual pod.
+func TestPodOutlivesItsReplacement(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, func(pod *corev1.Pod) { pod.Spec.NodeSelector = map[string]string{"example.com/disk": "ssd"} })
+	s.onHost(func(pod *corev1.Pod) {
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
+	})
+	s.settle()
+	s.onVirtual(func(pod *corev1.Pod) { *pod = *absentPod(s.env, pod, resource.ReasonReplacing, "made anew") })
+	now := metav1.NewTime(s.env.Now)
+	s.onHost(func(pod *corev1.Pod) { pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &now, new(int64(0)) })
+	require.Empty(t, s.settle())
+	require.Nil(t, s.virtual().DeletionTimestamp)
+}
