@@ -136,3 +136,8 @@ func (s *Syncer) Trials(gr schema.GroupResource, virtual, old resource.Object) (
 func (s *Syncer) Arrived(gr schema.GroupResource, virtual resource.Object) bool {
 	return s.engine.Arrived(gr, virtual)
 }
+
+// HostObjects are what this cluster has on the host of a resource: see engine.Engine.
+func (s *Syncer) HostObjects(gr schema.GroupResource) []resource.Object {
+	return s.engine.HostObjects(gr)
+}

@@ -126,3 +126,9 @@ func (e *Engine) Arrived(gr schema.GroupResource, virtual resource.Object) bool 
 	host := kind.hostObject(e.Env(), resource.KeyOf(virtual))
 	return host != nil && host.GetAnnotations()[resource.AnnotationUID] == string(virtual.GetUID())
 }
+
+// HostObjects are what this cluster has on the host of a resource, as the cache knows it.
+// They are the cache's own, not to be changed.
+func (e *Engine) HostObjects(gr schema.GroupResource) []resource.Object {
+	return e.Env().View.HostList(gr.Resource)
+}

@@ -20,6 +20,8 @@ const (
 	askTimeout = 3 * time.Second
 	// turnTimeout is how long a pod waits for those before it.
 	turnTimeout = 5 * time.Second
+	// recount is how long a host that may have counted too few is given before it is asked again.
+	recount = 200 * time.Millisecond
 	// pause is how long the host is not asked after it did not answer.
 	pause = 5 * time.Second
 )
@@ -41,6 +43,8 @@ type Translator interface {
 	Trials(resource schema.GroupResource, virtual, old resource.Object) ([]Trial, error)
 	// Arrived reports whether an object has its host object.
 	Arrived(resource schema.GroupResource, virtual resource.Object) bool
+	// HostObjects are what this cluster has on the host of a resource. They are not changed.
+	HostObjects(resource schema.GroupResource) []resource.Object
 }
 
 // HostOptions configure a Host.
@@ -113,7 +117,7 @@ func (h *Host) Judge(ctx context.Context, object Object) (warnings []string, ref
 	if pod, ok := object.Virtual.(*corev1.Pod); !ok || object.Old != nil || object.DryRun || h.options.Quotas == nil {
 		out = ask()
 	} else {
-		out = h.depart(ctx, pod, func() bool { return translator.Arrived(object.Resource, pod) }, ask)
+		out = h.depart(ctx, pod, hostSide{translator, object.Resource}, ask)
 	}
 	h.options.Observe(object.Resource, out.outcome.String(), h.options.Now().Sub(start))
 	return out.warnings, out.refusal
@@ -121,22 +125,56 @@ func (h *Host) Judge(ctx context.Context, object Object) (warnings []string, ref
 
 // depart asks about a new pod, or knows the answer from a sibling. One that could be too
 // many for a quota is asked about again when it is its turn and nobody is under way.
-func (h *Host) depart(ctx context.Context, pod *corev1.Pod, arrived func() bool, ask func() answer) answer {
+func (h *Host) depart(ctx context.Context, pod *corev1.Pod, side hostSide, ask func() answer) answer {
+	quotas := h.options.Quotas
+	arrived := func() bool { return side.Arrived(side.resource, pod) }
 	out := h.verdicts.Get(ctx, fingerprint(pod), ask)
-	if out.outcome != passes || out.host == nil || h.options.Quotas.Depart(pod.UID, out.host, arrived, false) {
+	if out.outcome != passes || out.host == nil || quotas.Depart(pod.UID, out.host, arrived, side.pods) {
 		return out
 	}
 	waiting, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
-	done, ok := h.options.Quotas.Turn(waiting)
+	done, ok := quotas.Turn(waiting)
 	defer done()
 	if !ok {
 		return out // an event tells, should it be too many
 	}
-	if out = ask(); out.outcome == passes && out.host != nil {
-		h.options.Quotas.Depart(pod.UID, out.host, arrived, true)
+	for out = ask(); out.outcome == passes && out.host != nil; out = ask() {
+		// The host takes it, but may have counted too few: it counts again, sooner or later.
+		if quotas.Fits(out.host, side.pods()) || !sleep(waiting, recount) {
+			quotas.Force(pod.UID, out.host, arrived)
+			break
+		}
 	}
 	return out
+}
+
+// hostSide is a resource as it is on the host.
+type hostSide struct {
+	Translator
+	resource schema.GroupResource
+}
+
+func (s hostSide) pods() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, host := range s.HostObjects(s.resource) {
+		if pod, ok := host.(*corev1.Pod); ok {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// sleep reports whether the time passed before ctx ended.
+func sleep(ctx context.Context, duration time.Duration) bool {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // askAll asks about every write that an object on its way would lead to, until one is

@@ -67,6 +67,7 @@ type world struct {
 	answer    func(ctx context.Context) error
 	warnings  []string
 	rejection error
+	onHost    []resource.Object
 }
 
 func (w *world) Tries(schema.GroupResource) (schema.GroupVersion, bool) {
@@ -74,6 +75,8 @@ func (w *world) Tries(schema.GroupResource) (schema.GroupVersion, bool) {
 }
 
 func (w *world) Arrived(schema.GroupResource, resource.Object) bool { return true }
+
+func (w *world) HostObjects(schema.GroupResource) []resource.Object { return w.onHost }
 
 func (w *world) Trials(_ schema.GroupResource, virtual, _ resource.Object) ([]Trial, error) {
 	if w.rejection != nil {

@@ -28,7 +28,7 @@ const (
 // may fit, where all together do not. So a pod that could be one too many is asked about
 // when those before it have their host pods.
 type Quotas struct {
-	informer  cache.SharedIndexInformer
+	known     Cache
 	evaluator quota.Evaluator
 	now       func() time.Time
 	turn      chan struct{} // held while a pod is asked about that could be one too many
@@ -45,62 +45,112 @@ type flight struct {
 	landed  time.Time // zero until its host pod was seen
 }
 
-// NewQuotas follows the quotas in an informer's cache. It starts nothing.
-func NewQuotas(informer cache.SharedIndexInformer, now func() time.Time) *Quotas {
+// Cache is the part of an informer that is needed here.
+type Cache interface {
+	GetStore() cache.Store
+	HasSynced() bool
+}
+
+// NewQuotas knows the ResourceQuotas in an informer's cache. It starts nothing.
+func NewQuotas(known Cache, now func() time.Time) *Quotas {
 	return &Quotas{
-		informer: informer, now: now, turn: make(chan struct{}, 1),
+		known: known, now: now, turn: make(chan struct{}, 1),
 		evaluator: core.NewPodEvaluator(nil, clock.RealClock{}), flights: map[types.UID]*flight{},
 	}
 }
 
 // Depart notes that a pod is let pass, as the host would have it, unless it could be one
-// too many, counting all that are under way. With force it is noted in any case.
-func (q *Quotas) Depart(uid types.UID, pod *corev1.Pod, arrived func() bool, force bool) bool {
+// too many, counting all that are under way and what own says that we have on the host.
+func (q *Quotas) Depart(uid types.UID, pod *corev1.Pod, arrived func() bool, own func() []*corev1.Pod) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.track()
-	bound, fits := q.room(pod)
-	if !fits && !force {
+	limits, known := q.about(pod)
+	switch {
+	case !known:
+		return false
+	case len(limits) == 0:
+		return true
+	case !q.fits(limits, pod, q.underWayPods(true), used) || !q.fits(limits, pod, append(q.underWayPods(false), own()...), nothing):
 		return false
 	}
-	if bound {
+	q.flights[uid] = &flight{pod: pod, arrived: arrived, left: q.now()}
+	return true
+}
+
+// Force notes that a pod is let pass in any case.
+func (q *Quotas) Force(uid types.UID, pod *corev1.Pod, arrived func() bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if limits, known := q.about(pod); !known || len(limits) > 0 {
 		q.flights[uid] = &flight{pod: pod, arrived: arrived, left: q.now()}
+	}
+}
+
+// Fits reports whether a pod fits into all quotas beside our own pods on the host. A status
+// may count fewer: upstream's quota controller overwrites what admission has counted, where
+// it has not seen a new pod yet, and counts again when the next pod ends.
+func (q *Quotas) Fits(pod *corev1.Pod, own []*corev1.Pod) bool {
+	limits, known := q.about(pod)
+	return known && q.fits(limits, pod, own, nothing)
+}
+
+// about is the quotas that are about a host pod, where they are known.
+func (q *Quotas) about(pod *corev1.Pod) (limits []*corev1.ResourceQuota, known bool) {
+	for _, item := range q.known.GetStore().List() {
+		if item, ok := item.(*corev1.ResourceQuota); ok && q.matches(item, pod) {
+			limits = append(limits, item)
+		}
+	}
+	return limits, q.known.HasSynced()
+}
+
+// matches is true where it cannot be known.
+func (q *Quotas) matches(limits *corev1.ResourceQuota, pod *corev1.Pod) bool {
+	matches, err := q.evaluator.Matches(limits, pod)
+	return err != nil || matches
+}
+
+func used(limits *corev1.ResourceQuota) corev1.ResourceList { return limits.Status.Used }
+
+func nothing(*corev1.ResourceQuota) corev1.ResourceList { return nil }
+
+// fits reports whether a pod fits into quotas, beside other pods and what is counted anyway.
+func (q *Quotas) fits(limits []*corev1.ResourceQuota, pod *corev1.Pod, others []*corev1.Pod, counted func(*corev1.ResourceQuota) corev1.ResourceList) bool {
+	usage, err := q.evaluator.Usage(pod)
+	if err != nil {
+		return false
+	}
+	for _, limits := range limits {
+		wanted := quota.Add(counted(limits), usage)
+		for _, other := range others {
+			if !q.matches(limits, other) {
+				continue
+			}
+			if more, err := q.evaluator.Usage(other); err == nil {
+				wanted = quota.Add(wanted, more)
+			}
+		}
+		names := q.evaluator.MatchingResources(quota.ResourceNames(limits.Spec.Hard))
+		// What a new quota's status does not count yet is not known to fit.
+		uncounted := quota.Difference(names, quota.ResourceNames(limits.Status.Hard))
+		if within, _ := quota.LessThanOrEqual(quota.Mask(wanted, names), limits.Status.Hard); !within || len(uncounted) > 0 {
+			return false
+		}
 	}
 	return true
 }
 
-// room tells whether any quota is about a host pod, and whether it fits into all of them.
-func (q *Quotas) room(pod *corev1.Pod) (bound, fits bool) {
-	usage, err := q.evaluator.Usage(pod)
-	if err != nil || !q.informer.HasSynced() {
-		return true, false
-	}
-	for _, item := range q.informer.GetStore().List() {
-		limits, ok := item.(*corev1.ResourceQuota)
-		if !ok {
-			continue
-		}
-		if matches, err := q.evaluator.Matches(limits, pod); err == nil && !matches {
-			continue
-		}
-		bound = true
-		names := q.evaluator.MatchingResources(quota.ResourceNames(limits.Spec.Hard))
-		wanted := quota.Add(limits.Status.Used, usage)
-		for _, flight := range q.flights {
-			if matches, err := q.evaluator.Matches(limits, flight.pod); err == nil && !matches {
-				continue
-			}
-			if more, err := q.evaluator.Usage(flight.pod); err == nil {
-				wanted = quota.Add(wanted, more)
-			}
-		}
-		// What a new quota's status does not count yet is not known to fit.
-		uncounted := quota.Difference(names, quota.ResourceNames(limits.Status.Hard))
-		if within, _ := quota.LessThanOrEqual(quota.Mask(wanted, names), limits.Status.Hard); !within || len(uncounted) > 0 {
-			return true, false
+// underWayPods are the pods under way, with or without those that were seen to land, which
+// a quota's status may not count yet.
+func (q *Quotas) underWayPods(landed bool) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, flight := range q.flights {
+		if landed || flight.landed.IsZero() {
+			out = append(out, flight.pod)
 		}
 	}
-	return bound, true
+	return out
 }
 
 // Turn waits until this caller is the only one to ask about a pod that could be one too

@@ -35,7 +35,17 @@ func (w *world) quota(t *testing.T, hard corev1.ResourceList) {
 	quotas := w.host.CoreV1().ResourceQuotas(hostNamespace)
 	made, err := quotas.Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "limits"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, quotas.Delete(context.Background(), "limits", metav1.DeleteOptions{})) })
+	t.Cleanup(func() {
+		require.NoError(t, quotas.Delete(context.Background(), "limits", metav1.DeleteOptions{}))
+		// No status counts down here, so that a quota that is used up refuses until the host knows that it is gone.
+		controlplanetest.Eventually(t, "the quota is not in force", func(ctx context.Context) (string, error) {
+			_, err := w.virtual.CoreV1().Pods(namespace).Create(ctx, pod("any", nil), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if err != nil {
+				return err.Error(), nil
+			}
+			return "", nil
+		})
+	})
 	require.NoError(t, retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if made, err = quotas.Get(t.Context(), "limits", metav1.GetOptions{}); err != nil {
 			return err
