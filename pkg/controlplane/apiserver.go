@@ -214,7 +214,7 @@ func (s *APIServer) adjust(config *app.Config) error {
 		if s.opts.Activity != nil {
 			handler = s.opts.Activity.Wrap(handler)
 		}
-		return chain(handler, c)
+		return withControllerManagerAgent(chain(handler, c))
 	}
 	return nil
 }

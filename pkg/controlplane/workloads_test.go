@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -44,6 +45,15 @@ func (p *plane) deploymentMakesPods(t *testing.T) {
 		pods, err := p.client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
 		return err == nil && len(pods.Items) == 3
 	})
+	managers := sets.New[string]()
+	eventually(t, "the controller to have written to the Deployment, under the name that tools know", func(ctx context.Context) bool {
+		web, err := p.client.AppsV1().Deployments("default").Get(ctx, "web", metav1.GetOptions{})
+		for _, entry := range web.ManagedFields {
+			managers.Insert(entry.Manager)
+		}
+		return err == nil && managers.Has("kube-controller-manager")
+	})
+	require.Len(t, managers, 2, "%s: beside who made it", sets.List(managers))
 
 	require.NoError(t, p.client.AppsV1().Deployments("default").Delete(t.Context(), "web", metav1.DeleteOptions{}))
 	eventually(t, "the garbage collector to take them", func(ctx context.Context) bool {
