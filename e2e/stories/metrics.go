@@ -101,6 +101,11 @@ func top(t *testing.T, w *World) {
 	}
 	require.Equal(t, nodeNames(t, w), names)
 
+	// A host that was given its metrics API a moment ago may have been without before.
+	eventually(t, "discovery lists it", func(context.Context) (bool, string) {
+		_, err := w.A.Client.Discovery().ServerResourcesForGroupVersion("metrics.k8s.io/v1beta1")
+		return err == nil, errText(err)
+	})
 	if w.Kubectl == "" {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
@@ -29,6 +30,7 @@ import (
 	"nestling.dev/nestling/pkg/controlplane/activity"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
 	"nestling.dev/nestling/pkg/controlplane/egress"
+	"nestling.dev/nestling/pkg/controlplane/hostmetrics"
 	"nestling.dev/nestling/pkg/controlplane/kubeletapi"
 	"nestling.dev/nestling/pkg/controlplane/preflight"
 	"nestling.dev/nestling/pkg/deploy"
@@ -294,7 +296,14 @@ func (s *server) runAPIServer(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	return s.apiServer.Run(ctx, ready)
+	running, cancel := context.WithCancel(ctx)
+	group, running := errgroup.WithContext(running)
+	group.Go(func() error {
+		defer cancel() // who follows ends with it
+		return s.apiServer.Run(running, ready)
+	})
+	group.Go(func() error { return hostmetrics.Follow(running, s.hostConfig, usage.Listing.Show) })
+	return group.Wait()
 }
 
 // readyChecks are what /readyz waits for, beside the API server itself.

@@ -11,7 +11,8 @@ import (
 	"nestling.dev/nestling/syncer/resource"
 )
 
-// usageGroup is metrics.k8s.io, told from the host's.
+// usageGroup is metrics.k8s.io, told from the host's. Whoever asks for it where the host has
+// none is told so, but discovery does not list it: scripts read all that it lists.
 func (s *server) usageGroup() (apigroup.Group, error) {
 	source, err := hostmetrics.New(hostmetrics.Options{
 		Host: s.hostConfig, Namespace: s.config.Host.Namespace,
@@ -21,7 +22,9 @@ func (s *server) usageGroup() (apigroup.Group, error) {
 	if err != nil {
 		return apigroup.Group{}, err
 	}
-	return resourcemetrics.Group(source), nil
+	group := resourcemetrics.Group(source)
+	group.Listing = &apigroup.Listing{}
+	return group, nil
 }
 
 // usageTenant is the tenant's pods and nodes as hostmetrics wants them.

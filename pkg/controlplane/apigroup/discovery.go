@@ -53,6 +53,9 @@ func (g groupList) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, group := range g.groups {
+		if !group.Listing.shown() {
+			continue
+		}
 		list.Groups = with(list.Groups, group.version())
 	}
 	responsewriters.WriteObjectNegotiated(g.codecs, negotiation.DefaultEndpointRestrictions, schema.GroupVersion{}, w, r, http.StatusOK, &list, false)

@@ -23,6 +23,8 @@ type Group struct {
 	ClusterRoles []rbacv1.ClusterRole
 	// ClusterRoleBindings likewise.
 	ClusterRoleBindings []rbacv1.ClusterRoleBinding
+	// Listing decides whether discovery lists the group; nil: always.
+	Listing *Listing
 }
 
 // version is the one that discovery prefers.
@@ -49,7 +51,7 @@ func (g Group) Describe(config *genericapiserver.Config) {
 // Install adds the group to a server that is built and not prepared yet.
 func (g Group) Install(server *genericapiserver.GenericAPIServer) error {
 	info := g.Info
-	if err := server.InstallAPIGroup(&info); err != nil {
+	if err := g.Listing.install(server, g, func() error { return server.InstallAPIGroup(&info) }); err != nil {
 		return fmt.Errorf("API group %s: %w", g.version().Group, err)
 	}
 	return nil

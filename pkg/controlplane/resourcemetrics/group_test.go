@@ -58,8 +58,11 @@ func used(cpu, memory string) corev1.ResourceList {
 }
 
 func TestGroup(t *testing.T) {
+	listing := &apigroup.Listing{}
 	server := controlplanetest.Start(t, controlplanetest.Options{Configure: func(o *controlplane.APIServerOptions) {
-		o.Groups = []apigroup.Group{resourcemetrics.Group(cluster{})}
+		group := resourcemetrics.Group(cluster{})
+		group.Listing = listing
+		o.Groups = []apigroup.Group{group}
 	}})
 	typed, err := client.NewForConfig(server.Config)
 	require.NoError(t, err)
@@ -67,6 +70,7 @@ func TestGroup(t *testing.T) {
 	t.Run("reading", s.reading)
 	t.Run("tables", s.tables)
 	t.Run("discovery, old and new", s.discovery)
+	t.Run("what is not listed answers nevertheless", func(t *testing.T) { s.hidden(t, listing) })
 	t.Run("documents", s.documents)
 	t.Run("roles", s.roles)
 	t.Run("another provider wins as long as it is registered", s.replaced)
@@ -165,6 +169,29 @@ func (s served) discovery(t *testing.T) {
 	require.Contains(t, string(s.get(t, "/apis", "application/yaml")), "groupVersion: metrics.k8s.io/v1beta1")
 }
 
+func (s served) hidden(t *testing.T, listing *apigroup.Listing) {
+	document := func() error {
+		return s.core.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1").Do(t.Context()).Error()
+	}
+	require.NoError(t, document())
+	listing.Show(false)
+	_, all, err := s.core.Discovery().ServerGroupsAndResources()
+	require.NoError(t, err)
+	require.Greater(t, len(all), 10)
+	for _, version := range all {
+		require.NotEqual(t, "metrics.k8s.io/v1beta1", version.GroupVersion)
+	}
+	require.Zero(t, s.listed(t))
+	require.True(t, apierrors.IsNotFound(document()), "as of a group that nobody serves")
+	_, err = s.metrics.MetricsV1beta1().PodMetricses("shop").Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	t.Run("another provider", s.replaced)
+
+	listing.Show(true)
+	require.NoError(t, document())
+	s.discovery(t)
+}
+
 // listed counts the group in the old list of groups.
 func (s served) listed(t *testing.T) (count int) {
 	t.Helper()
@@ -200,6 +227,7 @@ func (s served) roles(t *testing.T) {
 }
 
 func (s served) replaced(t *testing.T) {
+	before := s.listed(t)
 	services := aggregator.NewForConfigOrDie(s.config).ApiregistrationV1().APIServices()
 	_, err := services.Create(t.Context(), &apiregistrationv1.APIService{
 		ObjectMeta: metav1.ObjectMeta{Name: "v1beta1.metrics.k8s.io"},
@@ -222,5 +250,5 @@ func (s served) replaced(t *testing.T) {
 	require.Equal(t, 1, s.listed(t))
 	require.NoError(t, services.Delete(t.Context(), "v1beta1.metrics.k8s.io", metav1.DeleteOptions{}))
 	answers(true)
-	require.Equal(t, 1, s.listed(t))
+	require.Equal(t, before, s.listed(t))
 }
