@@ -40,7 +40,22 @@ func hostClass(t *testing.T, w *World, tenant *Tenant, value int32) string {
 		seen, err := tenant.Client.SchedulingV1().PriorityClasses().Get(ctx, class.Name, metav1.GetOptions{})
 		return err == nil && seen.Value == value, errText(err)
 	})
+	waitClass(t, w, tenant, class.Name)
 	return class.Name
+}
+
+// waitClass waits until a pod may have a priority class: admission, on both sides, knows
+// classes from a cache.
+func waitClass(t *testing.T, w *World, tenant *Tenant, class string) {
+	t.Helper()
+	pod := decode[corev1.Pod](t, w, `
+metadata: {name: any}
+spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}
+`)
+	eventually(t, "pods may have the class", func(ctx context.Context) (bool, string) {
+		_, err := tenant.Client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err == nil, errText(err)
+	})
 }
 
 func hostPriority(t *testing.T, w *World) {
@@ -63,6 +78,7 @@ spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}
 	_, err = w.Namespaced.Client.SchedulingV1().PriorityClasses().Create(t.Context(),
 		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: class}, Value: 5}, metav1.CreateOptions{})
 	require.NoError(t, err)
+	waitClass(t, w, w.Namespaced, class)
 	pod = runPod(t, w, w.Namespaced, namespace(t, w.Namespaced, "host-priority"), `
 metadata: {name: important}
 spec: {priorityClassName: `+class+`, containers: [{name: main, image: IMAGE}]}

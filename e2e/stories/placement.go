@@ -137,6 +137,7 @@ func priority(t *testing.T, w *World) {
 	t.Cleanup(func() {
 		_ = w.A.Client.SchedulingV1().PriorityClasses().Delete(context.Background(), class.Name, metav1.DeleteOptions{})
 	})
+	waitClass(t, w, w.A, class.Name)
 	pod := runPod(t, w, w.A, space, `
 metadata: {name: important}
 spec: {priorityClassName: `+class.Name+`, containers: [{name: main, image: IMAGE}]}
