@@ -146,6 +146,13 @@ func (x *tenant) sum(name string, labels ...string) float64 {
 	return sum
 }
 
+// answered waits until so many writes to the host are counted. What is done before belongs to
+// the write before it, in the metrics.
+func (x *tenant) answered(writes float64) {
+	x.t.Helper()
+	x.counts("the writes that answered", "nestling_sync_latency_seconds", writes, "kind=ConfigMap", "direction=to_host")
+}
+
 // counts waits for a metric: what it counts is seen a moment before it is counted.
 func (x *tenant) counts(what, name string, want float64, labels ...string) {
 	x.t.Helper()
@@ -163,6 +170,7 @@ func TestAnObjectIsMadeFollowedAndDeleted(t *testing.T) {
 	require.Equal(t, map[string]string{"app": "x", resource.LabelTenant: "follow", resource.LabelNamespace: "follow"}, host.Labels)
 	require.Equal(t, string(virtual.UID), host.Annotations[resource.AnnotationUID])
 
+	x.answered(1)
 	virtual.Data["a"] = "2"
 	delete(virtual.Labels, "app")
 	_, err = x.virtual.CoreV1().ConfigMaps(x.name).Update(t.Context(), virtual, metav1.UpdateOptions{})
@@ -170,9 +178,10 @@ func TestAnObjectIsMadeFollowedAndDeleted(t *testing.T) {
 	x.eventually("c", "updated", func(object *corev1.ConfigMap, err error) bool {
 		return has("a", "2")(object, err) && object.Labels["app"] == ""
 	})
+	x.answered(2)
 	require.NoError(t, x.virtual.CoreV1().ConfigMaps(x.name).Delete(t.Context(), "c", metav1.DeleteOptions{}))
 	x.eventually("c", "deleted", gone)
-	x.counts("the writes that answered", "nestling_sync_latency_seconds", 3, "kind=ConfigMap", "direction=to_host")
+	x.answered(3)
 	x.counts("all is done", "nestling_sync_queue_depth", 0)
 	x.counts("and gone", "nestling_sync_objects", 0, "side=host")
 	require.Zero(t, x.sum("nestling_sync_drift_total"))
@@ -185,6 +194,7 @@ func TestAnEditedHostObjectIsRepairedAndForeignLabelsSurvive(t *testing.T) {
 	defer x.start(engine.Breaker{MinObjects: 20})()
 	x.create("c", map[string]string{"a": "1"})
 	x.eventually("c", "made", has("a", "1"))
+	x.answered(1)
 	patch := `{"data":{"a":"edited","b":"new"},"metadata":{"labels":{"other":"stays"}}}`
 	_, err := x.host.CoreV1().ConfigMaps(x.name).Patch(t.Context(), x.hostName("c"), types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	require.NoError(t, err)
@@ -200,6 +210,7 @@ func TestAHostObjectThatLosesOurLabelsGetsThemBack(t *testing.T) {
 	defer x.start(engine.Breaker{MinObjects: 20})()
 	x.create("c", map[string]string{"a": "1"})
 	x.eventually("c", "made", has("a", "1"))
+	x.answered(1)
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, resource.LabelTenant)
 	_, err := x.host.CoreV1().ConfigMaps(x.name).Patch(t.Context(), x.hostName("c"), types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	require.NoError(t, err)
@@ -215,6 +226,7 @@ func TestADeletedHostObjectIsMadeAgain(t *testing.T) {
 	defer x.start(engine.Breaker{MinObjects: 20})()
 	x.create("c", map[string]string{"a": "1"})
 	x.eventually("c", "made", has("a", "1"))
+	x.answered(1)
 	first, err := x.hostGet("c")
 	require.NoError(t, err)
 	require.NoError(t, x.host.CoreV1().ConfigMaps(x.name).Delete(t.Context(), first.Name, metav1.DeleteOptions{}))

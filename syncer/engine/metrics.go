@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/tools/cache"
@@ -63,10 +64,10 @@ func (m *Metrics) follow(kinds []*syncedKind) {
 	m.state.kinds.Store(&kinds)
 }
 
-// wrote measures a write that was done: since when it was due, and whether it mended what
+// wrote measures a write that was sent at that time and is done: since when it was due, and whether it mended what
 // somebody else did to a host object.
-func (m *Metrics) wrote(kind *syncedKind, key resource.Key, action plan.Action, now clock) {
-	due := kind.pending.Answer(key, action.Side, action.Verb)
+func (m *Metrics) wrote(kind *syncedKind, key resource.Key, action plan.Action, sent time.Time, now clock) {
+	due := kind.pending.Answer(key, action.Side, action.Verb, sent)
 	if !due.since.IsZero() {
 		direction := families.ToHost
 		if action.Side == plan.Virtual {

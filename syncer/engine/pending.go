@@ -20,9 +20,29 @@ type pending struct {
 
 // cause is what has changed on each side and has not been answered by a write.
 type cause struct {
-	virtual, host time.Time // since when; zero: nothing has
-	edited        bool      // the host object was changed, its status aside, or is gone
-	deleting      bool      // we have deleted the host object and not heard yet that it is gone
+	virtual, host changes
+	edited        bool // the host object was changed, its status aside, or is gone
+	deleting      bool // we have deleted the host object and not heard yet that it is gone
+}
+
+// changes of one side: when the first and the last of them were seen; zero: there is none.
+type changes struct{ first, last time.Time }
+
+func (c *changes) add(now time.Time) {
+	if c.first.IsZero() {
+		c.first = now
+	}
+	c.last = now
+}
+
+// upTo forgets what was seen until then.
+func (c *changes) upTo(then time.Time) {
+	switch {
+	case !c.last.After(then):
+		*c = changes{}
+	case !c.first.After(then):
+		c.first = c.last
+	}
 }
 
 func (c cause) none() bool { return c == cause{} }
@@ -35,20 +55,14 @@ type due struct {
 
 // Virtual records a change of a virtual object.
 func (p *pending) Virtual(key resource.Key, now time.Time) {
-	p.update(key, func(c *cause) {
-		if c.virtual.IsZero() {
-			c.virtual = now
-		}
-	})
+	p.update(key, func(c *cause) { c.virtual.add(now) })
 }
 
 // Host records a change of a host object. Edited says that more than its status changed,
 // be it by us; gone, that it has left.
 func (p *pending) Host(key resource.Key, edited, gone bool, now time.Time) {
 	p.update(key, func(c *cause) {
-		if c.host.IsZero() {
-			c.host = now
-		}
+		c.host.add(now)
 		c.edited = c.edited || edited || gone && !c.deleting
 		if gone {
 			c.deleting = false
@@ -56,15 +70,18 @@ func (p *pending) Host(key resource.Key, edited, gone bool, now time.Time) {
 	})
 }
 
-// Answer tells what a write answers, which is then no longer pending.
-func (p *pending) Answer(key resource.Key, side plan.Side, verb plan.Verb) (out due) {
+// Answer tells what a write answers that was sent at that time, which is then no longer
+// pending. What has changed while it was on its way is for the next one.
+func (p *pending) Answer(key resource.Key, side plan.Side, verb plan.Verb, sent time.Time) (out due) {
 	p.update(key, func(c *cause) {
 		if side == plan.Virtual {
-			out.since, c.host = c.host, time.Time{}
+			out.since = c.host.first
+			c.host.upTo(sent)
 			return
 		}
-		out = due{since: c.virtual, drift: c.edited && c.virtual.IsZero()}
-		c.virtual, c.edited = time.Time{}, false
+		out = due{since: c.virtual.first, drift: c.edited && c.virtual.first.IsZero()}
+		c.virtual.upTo(sent)
+		c.edited = false
 		c.deleting = c.deleting || verb == plan.Delete
 	})
 	return out
@@ -73,11 +90,9 @@ func (p *pending) Answer(key resource.Key, side plan.Side, verb plan.Verb) (out 
 // Settle forgets what came before start of an attempt that left nothing to do.
 func (p *pending) Settle(key resource.Key, start time.Time) {
 	p.update(key, func(c *cause) {
-		if !c.virtual.After(start) {
-			c.virtual = time.Time{}
-		}
-		if !c.host.After(start) {
-			c.host, c.edited = time.Time{}, false
+		c.virtual.upTo(start)
+		if c.host.upTo(start); c.host.first.IsZero() {
+			c.edited = false
 		}
 	})
 }

@@ -36,18 +36,30 @@ func TestWhatAWriteAnswers(t *testing.T) {
 		"a virtual change, though the host object was edited too": {
 			func(p *pending) { p.Host(key, true, false, at(1)); p.Virtual(key, at(2)) }, plan.Host, plan.Patch, due{since: at(2)}, true},
 		"a second write after an edit": {
-			func(p *pending) { p.Host(key, true, false, at(1)); p.Answer(key, plan.Host, plan.Patch) }, plan.Host, plan.Patch, due{}, true},
+			func(p *pending) { p.Host(key, true, false, at(1)); p.Answer(key, plan.Host, plan.Patch, at(1)) }, plan.Host, plan.Patch, due{}, true},
 		"a deletion of the host object": {
 			func(p *pending) { p.Host(key, false, true, at(1)) }, plan.Host, plan.Create, due{drift: true}, true},
 		"a deletion of our own, to make it anew": {
 			func(p *pending) {
 				p.Virtual(key, at(1))
-				p.Answer(key, plan.Host, plan.Delete)
+				p.Answer(key, plan.Host, plan.Delete, at(1))
 				p.Settle(key, at(2))
 				p.Host(key, false, true, at(3))
 			}, plan.Host, plan.Create, due{}, true},
 		"nothing, after an attempt that found all well": {
 			func(p *pending) { p.Virtual(key, at(1)); p.Host(key, true, false, at(1)); p.Settle(key, at(1)) }, plan.Host, plan.Patch, due{}, false},
+		"what came while the last write was on its way": {
+			func(p *pending) {
+				p.Virtual(key, at(1))
+				p.Virtual(key, at(3))
+				p.Answer(key, plan.Host, plan.Patch, at(2))
+			}, plan.Host, plan.Delete, due{since: at(3)}, true},
+		"what the host said while the last write was on its way": {
+			func(p *pending) {
+				p.Host(key, false, false, at(1))
+				p.Host(key, false, false, at(3))
+				p.Answer(key, plan.Virtual, plan.Patch, at(2))
+			}, plan.Virtual, plan.Patch, due{since: at(3)}, false},
 		"what came during the last attempt": {
 			func(p *pending) { p.Virtual(key, at(2)); p.Settle(key, at(1)) }, plan.Host, plan.Create, due{since: at(2)}, false},
 	} {
@@ -55,7 +67,7 @@ func TestWhatAWriteAnswers(t *testing.T) {
 			t.Parallel()
 			p := &pending{}
 			test.happens(p)
-			require.Equal(t, test.want, p.Answer(key, test.side, test.verb))
+			require.Equal(t, test.want, p.Answer(key, test.side, test.verb, at(10)))
 			require.Equal(t, test.remains, len(p.causes) > 0, "what is answered is forgotten")
 		})
 	}

@@ -131,6 +131,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 	if action.Side == plan.Host {
 		side = kind.host
 	}
+	sent := e.options.Now()
 	var err error
 	switch action.Verb {
 	case plan.Create:
@@ -159,7 +160,7 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 		e.heardHost(err)
 	}
 	if err == nil {
-		e.options.Metrics.wrote(kind, key, action, e.options.Now)
+		e.options.Metrics.wrote(kind, key, action, sent, e.options.Now)
 	}
 	if err == nil && virtual != nil {
 		e.outcomes.Note(virtual.GetUID(), action, "", e.options.Now())
