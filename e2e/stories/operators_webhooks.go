@@ -112,9 +112,13 @@ spec:
     strategy: Webhook
     webhook: {conversionReviewVersions: [v1], clientConfig: %s}
 `, server.clientConfig("/crdconvert")))
-	kubectl(t, w, tenant, "", "wait", "--for=condition=Established", kubectlPatience, "crd/contacts.stable.example.com")
 	old, current := dynamicOf(t, tenant, "stable.example.com", "v1", "contacts", space), dynamicOf(t, tenant, "stable.example.com", "v2", "contacts", space)
 
+	eventually(t, "the API of the definition", func(ctx context.Context) (bool, string) {
+		// kubectl wait gives up at once on a definition that has no conditions yet.
+		_, err := old.List(ctx, metav1.ListOptions{})
+		return err == nil, errText(err)
+	})
 	_, err := old.Create(t.Context(), contact("v1", "one", map[string]any{"hostPort": "localhost:7070"}), metav1.CreateOptions{})
 	require.NoError(t, err, "the version in which it is stored needs nobody")
 	attempt := func(ctx context.Context) error {

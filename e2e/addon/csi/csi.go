@@ -53,8 +53,13 @@ func (p *Programs) Start(ctx context.Context, host *node.Host) (*Storage, error)
 	if err := s.apply(ctx, manifests.String()); err != nil {
 		return nil, fmt.Errorf("definitions of snapshots: %w", err)
 	}
-	if _, err := command.Output(host.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")); err != nil {
-		return nil, fmt.Errorf("definitions of snapshots: %w", err)
+	var unready error
+	if err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, startPatience, true, func(ctx context.Context) (bool, error) {
+		// It gives up at once on a definition that has no conditions yet.
+		_, unready = command.Output(host.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"))
+		return unready == nil, nil
+	}); err != nil {
+		return nil, fmt.Errorf("definitions of snapshots: %w", errors.Join(err, unready))
 	}
 	nodeName := host.NodeNames()[0]
 	if err := s.apply(ctx, strings.NewReplacer("DRIVER", Driver, "SECRET", SecretName, "NODE", nodeName).Replace(classes)); err != nil {
