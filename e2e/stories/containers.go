@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -114,7 +115,10 @@ spec:
   volumes: [{name: shared, emptyDir: {}}]
 `)
 	pod = waitPod(t, w.A, space, pod.Name, "runs", isReady)
-	require.Equal(t, "first\nsidecar\nlast\n", logs(t, w.A, pod, corev1.PodLogOptions{Container: "main"}))
+	eventually(t, "the order", func(context.Context) (bool, string) { // a container that runs may not have said it yet
+		said := logs(t, w.A, pod, corev1.PodLogOptions{Container: "main"})
+		return said == "first\nsidecar\nlast\n", said
+	})
 	require.Equal(t, "Completed", containerStatus(pod, "first").State.Terminated.Reason)
 	require.True(t, containerStatus(pod, "sidecar").Ready)
 	require.NotNil(t, containerStatus(pod, "sidecar").State.Running)

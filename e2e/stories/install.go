@@ -17,6 +17,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -176,9 +177,13 @@ spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE,
 		})
 		within(w, fmt.Sprintf("From the upgrade of tenant %s (%s) to a control plane that is ready", way.name, change), begin)
 		require.Equal(t, before, p.lasting(t, way.name), "after %s", change)
-		after, err := tenant.Client.CoreV1().Pods(space).Get(t.Context(), pod.Name, metav1.GetOptions{})
-		require.NoError(t, err, "the tenant still has it")
-		require.Equal(t, pod.UID, after.UID)
+		var after *corev1.Pod
+		eventually(t, "the tenant's API at its address, which kube-proxy has to learn anew", func(ctx context.Context) (bool, string) {
+			var err error
+			after, err = tenant.Client.CoreV1().Pods(space).Get(ctx, pod.Name, metav1.GetOptions{})
+			return err == nil || apierrors.IsNotFound(err), errText(err)
+		})
+		require.Equal(t, pod.UID, after.UID, "the tenant still has it")
 	}
 	return objects
 }
