@@ -17,9 +17,9 @@ import (
 func withControllerManagerAgent(next http.Handler) http.Handler {
 	rename := controllerManagerAgent(rest.DefaultKubernetesUserAgent())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if agent := r.UserAgent(); rename(agent) != agent {
+		if agent := rename(r.UserAgent()); agent != r.UserAgent() {
 			r = r.Clone(r.Context())
-			r.Header.Set("User-Agent", rename(agent))
+			r.Header.Set("User-Agent", agent)
 		}
 		next.ServeHTTP(w, r)
 	})

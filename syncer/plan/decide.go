@@ -150,7 +150,7 @@ func decideBoth(env resource.Env, kind resource.Kind, virtual, host resource.Obj
 		}
 		return Plan{Actions: []Action{{Side: Host, Verb: Delete, Live: host, Reason: "no longer needed on the host"}}}
 	}
-	if kind.Mortal && kind.Replacing(virtual) && host.GetDeletionTimestamp() != nil && kind.Node(host) == "" && virtual.GetDeletionTimestamp() == nil {
+	if kind.Replacing(virtual) && host.GetDeletionTimestamp() != nil && kind.Node(host) == "" && virtual.GetDeletionTimestamp() == nil {
 		return Plan{} // it makes room for another, which is no end of the virtual object
 	}
 	var out Plan

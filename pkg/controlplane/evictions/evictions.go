@@ -24,8 +24,8 @@ import (
 	"nestling.dev/nestling/syncer/nodefacts"
 )
 
-// Name is that of the controller, in events and metrics.
-const Name = "taint-eviction-controller"
+// name is that of the controller, in events and metrics.
+const name = "taint-eviction-controller"
 
 // Run works until ctx ends, and everything that it has begun.
 func Run(ctx context.Context, config *rest.Config) error {
@@ -46,7 +46,7 @@ func Run(ctx context.Context, config *rest.Config) error {
 	if err := controller.AddPodNodeNameIndexer(pods.Informer()); err != nil { // by which it finds the pods of a node
 		return err
 	}
-	evictions, err := tainteviction.New(ctx, client, pods, nodes, Name)
+	evictions, err := tainteviction.New(ctx, client, pods, nodes, name)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
 	"nestling.dev/nestling/syncer/resource"
@@ -139,12 +140,14 @@ func (h *Host) depart(ctx context.Context, pod *corev1.Pod, side hostSide, ask f
 	if !ok {
 		return out // an event tells, should it be too many
 	}
-	for out = ask(); out.outcome == passes && out.host != nil; out = ask() {
-		// The host takes it, but may have counted too few: it counts again, sooner or later.
-		if quotas.Fits(out.host, side.pods()) || !sleep(waiting, recount) {
-			quotas.Force(pod.UID, out.host, arrived)
-			break
-		}
+	// A host that takes it may have counted too few: it counts again, sooner or later, and has
+	// the last word when the time is over.
+	_ = wait.PollUntilContextCancel(waiting, recount, true, func(context.Context) (bool, error) {
+		out = ask()
+		return out.outcome != passes || out.host == nil || quotas.Fits(out.host, side.pods()), nil
+	})
+	if out.outcome == passes && out.host != nil {
+		quotas.Force(pod.UID, out.host, arrived)
 	}
 	return out
 }
@@ -163,18 +166,6 @@ func (s hostSide) pods() []*corev1.Pod {
 		}
 	}
 	return out
-}
-
-// sleep reports whether the time passed before ctx ended.
-func sleep(ctx context.Context, duration time.Duration) bool {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // askAll asks about every write that an object on its way would lead to, until one is
