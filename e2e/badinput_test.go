@@ -22,6 +22,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"nestling.dev/nestling/e2e/stories"
+	"nestling.dev/nestling/pkg/loopback"
 )
 
 // Exit codes are contract.
@@ -163,18 +164,11 @@ func (s *serving) in(t *testing.T) *serving {
 	dir, err := os.MkdirTemp("", "nestling-bad-")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	out := *s
-	out.dir, out.port = dir, freePort(t)
-	return &out
-}
-
-// freePort is one that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	require.NoError(t, err)
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	out := *s
+	out.dir, out.port = dir, strconv.Itoa(port)
+	return &out
 }
 
 func (s *serving) write(t *testing.T, name, content string) {

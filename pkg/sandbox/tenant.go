@@ -24,6 +24,7 @@ import (
 
 	"nestling.dev/nestling/pkg/config"
 	"nestling.dev/nestling/pkg/deploy"
+	"nestling.dev/nestling/pkg/loopback"
 )
 
 // readyTimeout is how long a tenant may take to get ready.
@@ -81,10 +82,10 @@ func (t *Tenant) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.port, err = freePort(); err != nil {
+	if t.port, err = loopback.FreePort(); err != nil {
 		return err
 	}
-	if t.dnsPort, err = freePort(); err != nil {
+	if t.dnsPort, err = loopback.FreePort(); err != nil {
 		return err
 	}
 	file, err := yaml.Marshal(t.file())
@@ -129,16 +130,6 @@ func (t *Tenant) file() *config.Config {
 }
 
 func (t *Tenant) path(name string) string { return filepath.Join(t.dir, name) }
-
-// freePort is one that was free a moment ago.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
-}
 
 // run starts the process and waits until it is ready.
 func (t *Tenant) run(ctx context.Context) error {

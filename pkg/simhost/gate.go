@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"nestling.dev/nestling/pkg/loopback"
 )
 
 // gate is a listener that can be shut and opened again: while it is shut, its
@@ -22,7 +24,15 @@ type gate struct {
 	closed   chan struct{}
 }
 
+// newGate opens a port of 127.0.0.1; 0 is any that stays free while the gate is shut.
 func newGate(port int) (*gate, error) {
+	if port == 0 {
+		free, err := loopback.FreePort()
+		if err != nil {
+			return nil, fmt.Errorf("simulated host: API: %w", err)
+		}
+		port = free
+	}
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return nil, fmt.Errorf("simulated host: API: %w", err)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
+	"nestling.dev/nestling/pkg/loopback"
 	"nestling.dev/nestling/pkg/pki"
 )
 
@@ -67,7 +68,7 @@ func (p *program) start(binary, etcd string, extraFlags []string) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := loopback.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +158,4 @@ func (p *program) stop() error {
 	case <-time.After(stopPatience):
 		return p.command.Process.Kill()
 	}
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
