@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -27,6 +28,7 @@ import (
 
 	"nestling.dev/nestling/pkg/controlplane/apidocs"
 	"nestling.dev/nestling/pkg/controlplane/apigroup"
+	"nestling.dev/nestling/pkg/controlplane/turns"
 )
 
 // APIServer is upstream's kube-apiserver as a component.
@@ -205,6 +207,8 @@ func (s *APIServer) adjust(config *app.Config) error {
 	if err := tellNodes(config); err != nil {
 		return err
 	}
+	upstream := config.KubeAPIs.ControlPlane.Generic
+	upstream.RESTOptionsGetter = turns.For(corev1.Resource("services"), upstream.RESTOptionsGetter)
 	for _, group := range s.opts.Groups {
 		group.Describe(config.KubeAPIs.ControlPlane.Generic)
 	}

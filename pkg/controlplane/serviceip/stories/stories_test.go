@@ -1,11 +1,14 @@
 package stories
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -290,4 +293,40 @@ func TestTheHostDoesNotAnswer(t *testing.T) {
 	_, err = services.Update(t.Context(), made, metav1.UpdateOptions{})
 	require.NoError(t, err, "what needs no address needs no host")
 	require.NoError(t, services.Delete(t.Context(), "old", metav1.DeleteOptions{}))
+}
+
+// Upstream takes a node port before it has written the Service. Had somebody else written
+// it in the meantime, it would ask for the same port once more, find it taken, and keep it so
+// for minutes. The syncer writes the status of a Service whenever it likes.
+func TestAServiceIsWrittenFromTwoSides(t *testing.T) {
+	t.Parallel()
+	namespace := shared.namespace(t)
+	services := shared.virtual.CoreV1().Services(namespace)
+	shared.create(t, namespace, service("web", corev1.ServiceSpec{Ports: []corev1.ServicePort{port("", 80)}}))
+
+	ctx, stop := context.WithCancel(t.Context())
+	var others errgroup.Group
+	for _, side := range []string{"a", "b"} {
+		others.Go(func() error {
+			for round := 0; ctx.Err() == nil; round++ {
+				patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"%d"}}}`, side, round)
+				if _, err := services.Patch(t.Context(), "web", types.MergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for round := range 20 {
+		for _, spec := range []string{
+			`{"spec":{"type":"NodePort"}}`,
+			fmt.Sprintf(`{"spec":{"ports":[{"name":"p%d","port":%d}]}}`, round, 81+round),
+			`{"spec":{"type":"ClusterIP","ports":[{"port":80}]}}`,
+		} {
+			_, err := services.Patch(t.Context(), "web", types.MergePatchType, []byte(spec), metav1.PatchOptions{})
+			require.NoError(t, err, "round %d: %s", round, spec)
+		}
+	}
+	stop()
+	require.NoError(t, others.Wait())
 }
