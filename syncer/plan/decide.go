@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"nestling.dev/nestling/syncer/resource"
 )
@@ -77,11 +78,15 @@ func inAdmission(host resource.Object) bool {
 }
 
 // aheadFor is how long the host object may go on being ahead of the virtual one that is
-// known: admission has changed it, and the virtual object is about to be what it says.
+// known: admission has changed it, and the virtual object is about to be what it says. The
+// one that admission knew may itself be newer than that, which comes through another watch.
 func aheadFor(env resource.Env, virtual, host resource.Object) time.Duration {
 	version, text, _ := strings.Cut(host.GetAnnotations()[resource.AnnotationAdmission], " ")
 	at, err := time.Parse(time.RFC3339, text)
-	if err != nil || version != virtual.GetResourceVersion() {
+	if err != nil {
+		return 0
+	}
+	if newer, err := resourceversion.CompareResourceVersion(virtual.GetResourceVersion(), version); err != nil || newer > 0 {
 		return 0
 	}
 	return admissionGrace - env.Now.Sub(at)

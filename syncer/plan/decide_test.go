@@ -206,6 +206,15 @@ func TestDecideToHost(t *testing.T) {
 			virtual: with(note("skip", "yet"), version("7")),
 			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:04:00Z")),
 		},
+		"nor when the change before it is not known here yet": {
+			virtual: with(note("text", "oldest"), version("9")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "10 2026-01-02T03:04:00Z")),
+		},
+		"a version that is none of etcd's says nothing": {
+			virtual: with(note("text", "old"), version("7")),
+			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "x 2026-01-02T03:04:00Z")),
+			want:    "patch host " + name + ": virtual object differs\n",
+		},
 		"a change that was admitted is what the virtual object says": {
 			virtual: with(note("text", "newest"), version("8")),
 			host:    hosted(note("text", "new"), annotated(resource.AnnotationAdmission, "7 2026-01-02T03:04:00Z")),
