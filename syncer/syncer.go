@@ -128,8 +128,8 @@ func (s *Syncer) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
 
 // Trials are the writes to the host that a virtual object on its way would lead to: see
 // engine.Engine.
-func (s *Syncer) Trials(gr schema.GroupResource, virtual, old resource.Object) ([]engine.Trial, error) {
-	return s.engine.Trials(gr, virtual, old)
+func (s *Syncer) Trials(ctx context.Context, gr schema.GroupResource, virtual, old resource.Object) ([]engine.Trial, error) {
+	return s.engine.Trials(ctx, gr, virtual, old)
 }
 
 // Arrived reports whether a virtual object has its host object.

@@ -65,8 +65,8 @@ func (s *server) validatingPlugins() []controlplane.AdmissionPlugin {
 // translator is the syncer as preflight sees it.
 type translator struct{ *syncer.Syncer }
 
-func (t translator) Trials(gr schema.GroupResource, virtual, old resource.Object) ([]preflight.Trial, error) {
-	trials, err := t.Syncer.Trials(gr, virtual, old)
+func (t translator) Trials(ctx context.Context, gr schema.GroupResource, virtual, old resource.Object) ([]preflight.Trial, error) {
+	trials, err := t.Syncer.Trials(ctx, gr, virtual, old)
 	out := make([]preflight.Trial, 0, len(trials))
 	for _, trial := range trials {
 		out = append(out, trial)

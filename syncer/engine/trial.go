@@ -42,11 +42,14 @@ func (e *Engine) Tries(gr schema.GroupResource) (schema.GroupVersion, bool) {
 //
 // Old is the object as it is, nil for one that is new. What the host has not taken of it
 // yet is no matter of this change.
-func (e *Engine) Trials(gr schema.GroupResource, virtual, old resource.Object) ([]Trial, error) {
+func (e *Engine) Trials(ctx context.Context, gr schema.GroupResource, virtual, old resource.Object) ([]Trial, error) {
 	if _, ok := e.Tries(gr); !ok || !e.synced.Load() || virtual.GetDeletionTimestamp() != nil {
 		return nil, nil
 	}
 	kind := e.kinds[gr.Resource]
+	if old == nil {
+		e.awaitCaches(ctx, kind, virtual)
+	}
 	env := e.Env()
 	if !kind.Select(env, virtual) {
 		return nil, nil

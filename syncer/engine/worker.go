@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,6 +136,9 @@ func (e *Engine) execute(ctx context.Context, kind *syncedKind, key resource.Key
 	var err error
 	switch action.Verb {
 	case plan.Create:
+		if late, lookErr := e.lateFor(ctx, kind, virtual, action); lookErr != nil || late {
+			return 0, cmp.Or(lookErr, errStale)
+		}
 		err = side.create(ctx, action.Want)
 	case plan.Patch:
 		var sent bool

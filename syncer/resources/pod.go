@@ -108,6 +108,9 @@ func podRefs(virtual *corev1.Pod) []resource.Ref {
 	if unplaced(virtual) {
 		refs = append(refs, resource.Ref{Resource: "nodes"}) // any of them
 	}
+	if class := virtual.Spec.RuntimeClassName; class != nil {
+		refs = append(refs, resource.Ref{Resource: "runtimeclasses", Key: resource.Key{Name: *class}})
+	}
 	if account := virtual.Spec.ServiceAccountName; account != "" {
 		refs = append(refs, resource.Ref{Resource: "serviceaccounts", Key: resource.Key{Namespace: virtual.Namespace, Name: account}})
 	}

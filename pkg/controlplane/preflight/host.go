@@ -41,7 +41,7 @@ type Translator interface {
 	Tries(resource schema.GroupResource) (schema.GroupVersion, bool)
 	// Trials are the writes that an object on its way would lead to; old is what it was,
 	// nil if it is new.
-	Trials(resource schema.GroupResource, virtual, old resource.Object) ([]Trial, error)
+	Trials(ctx context.Context, resource schema.GroupResource, virtual, old resource.Object) ([]Trial, error)
 	// Arrived reports whether an object has its host object.
 	Arrived(resource schema.GroupResource, virtual resource.Object) bool
 	// HostObjects are what this cluster has on the host of a resource. They are not changed.
@@ -174,7 +174,7 @@ func (h *Host) askAll(ctx context.Context, translator Translator, object Object)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	gr, virtual := object.Resource, object.Virtual
-	trials, err := translator.Trials(gr, virtual, object.Old)
+	trials, err := translator.Trials(ctx, gr, virtual, object.Old)
 	var rejection *resource.Rejection
 	if errors.As(err, &rejection) {
 		return answer{outcome: refused, refusal: apierrors.NewForbidden(gr, virtual.GetName(), errors.New(rejection.Message))}

@@ -78,7 +78,7 @@ func (w *world) Arrived(schema.GroupResource, resource.Object) bool { return tru
 
 func (w *world) HostObjects(schema.GroupResource) []resource.Object { return w.onHost }
 
-func (w *world) Trials(_ schema.GroupResource, virtual, _ resource.Object) ([]Trial, error) {
+func (w *world) Trials(_ context.Context, _ schema.GroupResource, virtual, _ resource.Object) ([]Trial, error) {
 	if w.rejection != nil {
 		return nil, w.rejection
 	}

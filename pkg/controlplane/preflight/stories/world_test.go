@@ -161,8 +161,8 @@ func start(ctx context.Context) (w *world, stop func() error, err error) {
 
 type translator struct{ *syncer.Syncer }
 
-func (t translator) Trials(gr schema.GroupResource, virtual, old resource.Object) ([]preflight.Trial, error) {
-	trials, err := t.Syncer.Trials(gr, virtual, old)
+func (t translator) Trials(ctx context.Context, gr schema.GroupResource, virtual, old resource.Object) ([]preflight.Trial, error) {
+	trials, err := t.Syncer.Trials(ctx, gr, virtual, old)
 	var out []preflight.Trial
 	for _, trial := range trials {
 		out = append(out, trial)
