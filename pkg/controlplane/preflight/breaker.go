@@ -5,14 +5,18 @@ import (
 	"time"
 )
 
-// breaker spares requests the wait for a host that does not answer: after a failure it
-// is open for a while, and then lets one request find out.
+// breaker spares requests the wait for a host that does not answer: after some failures
+// in a row it is open for a while, and then lets one request find out. One failure alone may be of
+// the object that was asked about (a policy of the host's that takes its time), and must not
+// let all others pass unasked.
 type breaker struct {
-	pause time.Duration
-	now   func() time.Time
+	failures int // in a row, that open it
+	pause    time.Duration
+	now      func() time.Time
 
-	mu    sync.Mutex
-	until time.Time // zero while closed
+	mu     sync.Mutex
+	failed int       // in a row, until now
+	until  time.Time // zero while closed
 }
 
 // Open reports whether the host is not to be asked. The one that it tells false once the
@@ -36,8 +40,10 @@ func (b *breaker) Report(answered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if answered {
-		b.until = time.Time{}
-	} else {
+		b.failed, b.until = 0, time.Time{}
+		return
+	}
+	if b.failed++; b.failed >= b.failures {
 		b.until = b.now().Add(b.pause)
 	}
 }

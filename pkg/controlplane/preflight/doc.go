@@ -11,7 +11,7 @@
 //
 // It is a courtesy and no barrier: the host decides when the syncer writes. So whatever
 // is not a clear refusal lets the object pass: a host that does not answer in time (a
-// breaker spares the requests after it), a translation that is not possible yet, a name
+// breaker spares the requests after a few of those), a translation that is not possible yet, a name
 // that is taken, a webhook that knows no dry run. What the host refuses later is told by
 // the event HostRejected.
 //

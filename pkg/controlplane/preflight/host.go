@@ -23,7 +23,9 @@ const (
 	turnTimeout = 5 * time.Second
 	// recount is how long a host that may have counted too few is given before it is asked again.
 	recount = 200 * time.Millisecond
-	// pause is how long the host is not asked after it did not answer.
+	// failures in a row are what tells that the host does not answer.
+	failures = 3
+	// pause is how long the host is not asked then.
 	pause = 5 * time.Second
 )
 
@@ -81,7 +83,7 @@ func NewHost(options HostOptions) *Host {
 	}
 	return &Host{
 		options:  options,
-		breaker:  &breaker{pause: pause, now: options.Now},
+		breaker:  &breaker{failures: failures, pause: pause, now: options.Now},
 		verdicts: newVerdicts(options.Now),
 	}
 }

@@ -156,7 +156,7 @@ func TestTheHostIsNotAskedAboutSome(t *testing.T) {
 	require.True(t, ok)
 }
 
-// An outage costs the first request its patience, and those after it nothing.
+// An outage costs the first requests their patience, and those after them nothing.
 func TestAnOutageDoesNotSlowEveryRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -168,12 +168,14 @@ func TestAnOutageDoesNotSlowEveryRequest(t *testing.T) {
 			require.NoError(t, err, "nothing is refused")
 			return time.Since(start)
 		}
-		require.Equal(t, askTimeout, ask())
+		for range failures {
+			require.Equal(t, askTimeout, ask())
+		}
 		for range 10 {
 			require.Zero(t, ask())
 			require.Equal(t, "absent", w.verdict.Load())
 		}
-		require.EqualValues(t, 1, w.asked.Load())
+		require.EqualValues(t, failures, w.asked.Load())
 
 		time.Sleep(pause)
 		var group sync.WaitGroup
@@ -181,14 +183,31 @@ func TestAnOutageDoesNotSlowEveryRequest(t *testing.T) {
 			group.Go(func() { ask() })
 		}
 		group.Wait()
-		require.EqualValues(t, 2, w.asked.Load())
+		require.EqualValues(t, failures+1, w.asked.Load())
 
 		time.Sleep(pause)
 		w.answer = func(context.Context) error { return nil }
 		require.Zero(t, ask())
 		require.Zero(t, ask())
-		require.EqualValues(t, 4, w.asked.Load(), "and when it answers, it is asked as before")
+		require.EqualValues(t, failures+3, w.asked.Load(), "and when it answers, it is asked as before")
 		require.Equal(t, "passed", w.verdict.Load())
+	})
+}
+
+// What makes the host slow may be this one object.
+func TestOneThatTakesTooLongOpensTheGateForNobodyElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		host := w.judge()
+		for range 10 {
+			w.answer = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			_, err := host.Judge(t.Context(), on("slow"))
+			require.NoError(t, err)
+			w.answer = func(context.Context) error { return status(403, metav1.StatusReasonForbidden, "no") }
+			_, err = host.Judge(t.Context(), on("p"))
+			require.Error(t, err)
+		}
 	})
 }
 
