@@ -123,11 +123,13 @@ func restricted(t *testing.T, w *World) {
 	require.Equal(t, "65534", shell(t, tenant, pod, "", "id -u"))
 
 	// What the host does not admit, the tenant hears at once.
-	_, err = tenant.Client.CoreV1().Pods("default").Create(t.Context(), decode[corev1.Pod](t, w, `
+	refusal(t, w, tenant, "default", "rude", `pods "rude" is forbidden: violates PodSecurity`, func(ctx context.Context) error {
+		_, err := tenant.Client.CoreV1().Pods("default").Create(ctx, decode[corev1.Pod](t, w, `
 metadata: {name: rude}
 spec: {hostNetwork: true, containers: [{name: main, image: IMAGE}]}
 `), metav1.CreateOptions{})
-	require.ErrorContains(t, err, `pods "rude" is forbidden: violates PodSecurity`)
+		return err
+	})
 
 	require.NoError(t, w.Uninstall(t.Context(), guest))
 	newScan(t, w).waitNone(t, guest)
