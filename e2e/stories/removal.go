@@ -168,8 +168,12 @@ func newScan(t *testing.T, w *World) *scan {
 
 func (s *scan) of(t *testing.T, tenant string) []string {
 	t.Helper()
-	found, err := s.find(t.Context(), tenant)
-	require.NoError(t, err)
+	var found []string
+	eventually(t, "an answer of every API of the host", func(ctx context.Context) (bool, string) { // an add-on may not serve for a moment
+		var err error
+		found, err = s.find(ctx, tenant)
+		return err == nil, errText(err)
+	})
 	return found
 }
 
@@ -199,7 +203,7 @@ func (s *scan) find(ctx context.Context, tenant string) ([]string, error) {
 		}
 		for _, object := range list.Items {
 			if s.belongs(object, tenant) {
-				out = append(out, kind.Resource+"/"+object.Name)
+				out = append(out, kind.GroupResource().String()+"/"+object.Name)
 			}
 		}
 	}
