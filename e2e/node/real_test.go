@@ -78,7 +78,7 @@ func TestTwoNodes(t *testing.T) {
 	apply := host.Kubectl(t.Context(), "apply", "-f", "-")
 	apply.Stdin = strings.NewReader(workload)
 	require.NoError(t, run(apply))
-	kubectl(t, host, "rollout", "status", "daemonset/web", "--timeout=60s")
+	kubectl(t, host, "rollout", "status", "daemonset/web", "--timeout=5m")
 
 	client, err := host.Client()
 	require.NoError(t, err)
@@ -106,8 +106,8 @@ func TestTwoNodes(t *testing.T) {
 	t.Run("pods reach pods of the other node, Services and the API", func(t *testing.T) {
 		for i := range pods.Items {
 			from, to := pods.Items[i].Name, pods.Items[1-i]
-			require.Equal(t, to.Name, kubectl(t, host, "exec", from, "-c", "tools", "--", "curl", "-sS", "-m", "5", to.Status.PodIP+":8080/hostname"))
-			require.Contains(t, kubectl(t, host, "exec", from, "-c", "tools", "--", "curl", "-sS", "-m", "5", service.Spec.ClusterIP+"/hostname"), "web-")
+			require.Equal(t, to.Name, getFrom(t, host, from, to.Status.PodIP+":8080/hostname"))
+			require.Contains(t, getFrom(t, host, from, service.Spec.ClusterIP+"/hostname"), "web-")
 			require.Contains(t, kubectl(t, host, "exec", from, "-c", "tools", "--", "kubectl", "auth", "whoami"), "system:serviceaccount:default:default")
 		}
 	})
@@ -231,6 +231,23 @@ func get(t *testing.T, url string) string {
 		defer response.Body.Close()
 		body, err = io.ReadAll(response.Body)
 		return err
+	}))
+	return string(body)
+}
+
+// getFrom is get from inside a pod, whose node learns of a Service by itself.
+func getFrom(t *testing.T, host *Host, pod, url string) string {
+	t.Helper()
+	var body []byte
+	require.NoError(t, poll(t.Context(), url+" from "+pod, startTimeout, func(ctx context.Context) error {
+		command := host.Kubectl(ctx, "exec", pod, "-c", "tools", "--", "curl", "-sS", "-m", "5", url)
+		messages := &strings.Builder{}
+		command.Stderr = messages
+		var err error
+		if body, err = command.Output(); err != nil {
+			return fmt.Errorf("%w: %s", err, messages)
+		}
+		return nil
 	}))
 	return string(body)
 }

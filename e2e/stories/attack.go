@@ -527,15 +527,11 @@ func podSecurity(t *testing.T, w *World) {
 		"kernel-knob": "securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}, containers: [{name: main, image: IMAGE}]",
 	} {
 		pod := decode[corev1.Pod](t, w, "{metadata: {name: "+name+"}, spec: {"+more+"}}")
-		eventually(t, "the host's word about "+name, func(ctx context.Context) (bool, string) {
+		err := refusal(t, w, w.A, space, name, `violates PodSecurity "baseline`, func(ctx context.Context) error {
 			_, err := w.A.Client.CoreV1().Pods(space).Create(ctx, pod, metav1.CreateOptions{})
-			if err == nil { // the host's admission may not know of the label yet
-				_ = w.A.Client.CoreV1().Pods(space).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
-			}
-			return apierrors.IsForbidden(err) && strings.Contains(err.Error(), `violates PodSecurity "baseline`), errText(err)
+			return err
 		})
-		_, err := w.A.Client.CoreV1().Pods(space).Create(t.Context(), pod, metav1.CreateOptions{})
-		require.Error(t, err)
+		require.True(t, apierrors.IsForbidden(err), "%v", err)
 		require.NotContains(t, err.Error(), naming.Host(w.A.Name, space, name))
 		_, err = w.Host.CoreV1().Pods(w.HostNamespace).Get(t.Context(), naming.Host(w.A.Name, space, name), metav1.GetOptions{})
 		require.True(t, apierrors.IsNotFound(err), "%s: %v", name, err)

@@ -169,9 +169,9 @@ spec: {containers: [{name: main, image: IMAGE, env: [{name: USER, valueFrom: {se
 	requireTenantsWords(t, w, hostPodOf(t, w, w.A, mounts), asJSON(event))
 	reads = waitPod(t, w.A, space, "reads", "says what is missing", func(pod *corev1.Pod) bool {
 		waiting := containerStatus(pod, "main").State.Waiting
-		return waiting != nil && waiting.Reason == "CreateContainerConfigError"
+		// Kubelet may say at first that it has waited in vain to hear about the Secret.
+		return waiting != nil && waiting.Reason == "CreateContainerConfigError" && waiting.Message == `secret "login" not found`
 	})
-	require.Equal(t, `secret "login" not found`, containerStatus(reads, "main").State.Waiting.Message)
 	event = waitEvent(t, w.A, space, "reads", "Failed", `secret "login" not found`)
 	requireTenantsWords(t, w, hostPodOf(t, w, w.A, reads), asJSON(event)+asJSON(reads.Status))
 

@@ -299,6 +299,15 @@ spec:
 `, label)
 	_, err = w.A.Client.AppsV1().Deployments(space).Create(t.Context(), decode[appsv1.Deployment](t, w, deployment), metav1.CreateOptions{})
 	require.NoError(t, err)
+	eventually(t, "no pod of deploy/web to come in", func(ctx context.Context) (bool, string) {
+		got := explanationOf(t, w.A, space, "deploy/web")
+		if len(got.Stuck) > 0 {
+			return true, ""
+		}
+		// A host that takes long is not asked. The pod that takes the place of such a one is asked about.
+		err := w.A.Client.CoreV1().Pods(space).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}, metav1.ListOptions{LabelSelector: "app=web"})
+		return false, asJSON(got) + errText(err)
+	})
 	stuck("deploy/web", explain.Stays, "FailedCreate", "no such thing as")
 
 	takePods()

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -156,7 +155,7 @@ func chart(t *testing.T, w *World) {
 	r.requireServers(t, application.ServerImage)
 	r.requireMessages(t, want)
 	if w.Real { // a simulated pod would not end
-		r.helm(t, "test", r.name, "--timeout", patience.String())
+		r.helm(t, "test", r.name, "--timeout", (2 * patience).String())
 		r.requireMessages(t, append(want, "test-1-1")) // a rollback has the manifests of then
 	}
 	require.Regexp(t, `(?s)1.*superseded.*2.*superseded.*3.*deployed.*Rollback to 1`, r.helm(t, "history", r.name))
@@ -182,16 +181,13 @@ func (r *release) password(t *testing.T) string {
 // requireServers wants all that helm has waited for, in fact.
 func (r *release) requireServers(t *testing.T, image string) {
 	t.Helper()
-	var set *appsv1.StatefulSet
-	set, err := r.tenant.Client.AppsV1().StatefulSets(r.space).Get(t.Context(), r.name, metav1.GetOptions{})
-	require.NoError(t, err)
-	require.EqualValues(t, 3, set.Status.ReadyReplicas)
-	require.EqualValues(t, 3, set.Status.UpdatedReplicas)
+	eventually(t, "three servers of "+image, func(ctx context.Context) (bool, string) { // one that was ready may miss a probe
+		set, err := r.tenant.Client.AppsV1().StatefulSets(r.space).Get(ctx, r.name, metav1.GetOptions{})
+		return err == nil && set.Status.ReadyReplicas == 3 && set.Status.UpdatedReplicas == 3, asJSON(set) + errText(err)
+	})
 	for i := range 3 {
-		pod, err := r.tenant.Client.CoreV1().Pods(r.space).Get(t.Context(), fmt.Sprintf("%s-%d", r.name, i), metav1.GetOptions{})
-		require.NoError(t, err)
+		pod := waitPod(t, r.tenant, r.space, fmt.Sprintf("%s-%d", r.name, i), "is ready", isReady)
 		require.Equal(t, image, pod.Spec.Containers[0].Image)
-		require.True(t, isReady(pod), asJSON(pod.Status))
 		host := hostPodOf(t, r.w, r.tenant, pod)
 		require.Equal(t, image, host.Spec.Containers[0].Image)
 	}

@@ -3,6 +3,7 @@ package stories
 import (
 	"context"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -19,6 +20,16 @@ func kubectlCommand(ctx context.Context, w *World, tenant *Tenant, namespace str
 func kubectl(t *testing.T, w *World, tenant *Tenant, namespace string, args ...string) string {
 	t.Helper()
 	return kubectlInput(t, w, tenant, namespace, "", args...)
+}
+
+// eventuallyKubectl waits until a command of kubectl's prints what a regular expression matches.
+func eventuallyKubectl(t *testing.T, w *World, tenant *Tenant, namespace, want string, args ...string) {
+	t.Helper()
+	pattern := regexp.MustCompile(want)
+	eventually(t, "kubectl "+strings.Join(args, " ")+" to print "+want, func(ctx context.Context) (bool, string) {
+		out, err := kubectlCommand(ctx, w, tenant, namespace, args...).CombinedOutput()
+		return err == nil && pattern.Match(out), string(out) + errText(err)
+	})
 }
 
 func kubectlInput(t *testing.T, w *World, tenant *Tenant, namespace, input string, args ...string) string {

@@ -3,6 +3,7 @@ package stories
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,15 +92,21 @@ func top(t *testing.T, w *World) {
 	require.NoError(t, err)
 	require.NotContains(t, asJSON(others), "burner")
 
-	nodes, err := client.NodeMetricses().List(t.Context(), metav1.ListOptions{})
-	require.NoError(t, err)
-	var names []string
-	for _, node := range nodes.Items {
-		require.Positive(t, node.Usage.Cpu().MilliValue(), "processor time of %s", node.Name)
-		require.Positive(t, node.Usage.Memory().Value(), "memory of %s", node.Name)
-		names = append(names, node.Name)
-	}
-	require.Equal(t, nodeNames(t, w), names)
+	// What a kubelet answers too late is not there until it is asked again.
+	names := nodeNames(t, w)
+	eventually(t, "what every node uses", func(ctx context.Context) (bool, string) {
+		nodes, err := client.NodeMetricses().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		var using []string
+		for _, node := range nodes.Items {
+			if node.Usage.Cpu().MilliValue() > 0 && node.Usage.Memory().Value() > 0 {
+				using = append(using, node.Name)
+			}
+		}
+		return slices.Equal(names, using), asJSON(nodes)
+	})
 
 	// A host that was given its metrics API a moment ago may have been without before.
 	eventually(t, "discovery lists it", func(context.Context) (bool, string) {
@@ -109,10 +116,10 @@ func top(t *testing.T, w *World) {
 	if w.Kubectl == "" {
 		return
 	}
-	require.Regexp(t, `NAME +CPU\(cores\) +MEMORY\(bytes\) *\nburner +\d+m +\d+Mi *\n$`, kubectl(t, w, w.A, space, "top", "pods"))
-	require.Regexp(t, `burner +main +\d+m +\d+Mi *\nburner +side +\d+m +\d+Mi *\n`, kubectl(t, w, w.A, space, "top", "pod", "burner", "--containers"))
-	require.Regexp(t, space+` +burner +\d+m`, kubectl(t, w, w.A, space, "top", "pods", "--all-namespaces", "--sort-by=cpu"))
-	require.Regexp(t, names[0]+` +\d+m +\d+% +\d+Mi +\d+%`, kubectl(t, w, w.A, space, "top", "nodes"))
+	eventuallyKubectl(t, w, w.A, space, `NAME +CPU\(cores\) +MEMORY\(bytes\) *\nburner +\d+m +\d+Mi *\n$`, "top", "pods")
+	eventuallyKubectl(t, w, w.A, space, `burner +main +\d+m +\d+Mi *\nburner +side +\d+m +\d+Mi *\n`, "top", "pod", "burner", "--containers")
+	eventuallyKubectl(t, w, w.A, space, space+` +burner +\d+m`, "top", "pods", "--all-namespaces", "--sort-by=cpu")
+	eventuallyKubectl(t, w, w.A, space, names[0]+` +\d+m +\d+% +\d+Mi +\d+%`, "top", "nodes")
 }
 
 func topWithoutRight(t *testing.T, w *World) {
@@ -182,7 +189,7 @@ spec:
 	waitScaled(t, w.A, space, func(size int32) bool { return size == 1 })
 	waitEvent(t, w.A, space, "web", "SuccessfulRescale", "New size: 1; reason: All metrics below target")
 	if w.Kubectl != "" {
-		require.Regexp(t, `web +Deployment/web +cpu: \d+%/60% +1 +3 +\d+ `, kubectl(t, w, w.A, space, "get", "hpa"))
+		eventuallyKubectl(t, w, w.A, space, `web +Deployment/web +cpu: \d+%/60% +1 +3 +\d+ `, "get", "hpa")
 	}
 }
 

@@ -154,6 +154,8 @@ func driftShows(t *testing.T, w *World) {
 		}
 		return 0
 	}
+	// An edit before it is adopted would be taken for a part of that.
+	waitSynced(t, w, w.A, virtual)
 	before := repaired()
 	host := hostServiceOf(t, w, w.A, virtual)
 	_, err = w.Host.CoreV1().Services(w.HostNamespace).Patch(ctx, host.Name, types.MergePatchType, []byte(`{"spec":{"selector":{"app":"another"}}}`), metav1.PatchOptions{})

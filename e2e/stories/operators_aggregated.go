@@ -93,6 +93,14 @@ func flundersServed(t *testing.T, w *World, tenant *Tenant, space string, flunde
 		if err != nil || len(resources.APIResources) < 2 {
 			return false, errText(err)
 		}
+		_, lists, err := tenant.Client.Discovery().ServerGroupsAndResources() // all at once, which is what kubectl asks for
+		listed := slices.ContainsFunc(lists, func(list *metav1.APIResourceList) bool {
+			return list.GroupVersion == sampleGroup+"/v1alpha1" &&
+				slices.ContainsFunc(list.APIResources, func(resource metav1.APIResource) bool { return resource.Name == "flunders" })
+		})
+		if err != nil || !listed {
+			return false, errText(err)
+		}
 		paths, err := tenant.Client.Discovery().OpenAPIV3().Paths()
 		_, known := paths["apis/"+sampleGroup+"/v1alpha1"]
 		return known, errText(err)

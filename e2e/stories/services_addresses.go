@@ -33,6 +33,15 @@ func hostServiceOf(t *testing.T, w *World, tenant *Tenant, virtual *corev1.Servi
 	return host
 }
 
+// waitSynced waits until the syncer knows a Service, whose host Service is admission's.
+func waitSynced(t *testing.T, w *World, tenant *Tenant, virtual *corev1.Service) {
+	t.Helper()
+	eventually(t, "the syncer to know Service "+virtual.Name, func(context.Context) (bool, string) {
+		host := hostServiceOf(t, w, tenant, virtual)
+		return host.Annotations["nestling.dev/uid"] == string(virtual.UID), asJSON(host.ObjectMeta)
+	})
+}
+
 func typesOfServices(t *testing.T, w *World) {
 	space := namespace(t, w.A, "types")
 	services := w.A.Client.CoreV1().Services(space)

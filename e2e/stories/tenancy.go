@@ -100,11 +100,12 @@ func (p *place) create(t *testing.T, w *World) {
 	_, err = client.Secrets(p.space).Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "keys"}, StringData: map[string]string{"KEY": p.text}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	_, err = client.Services(p.space).Create(t.Context(), decode[corev1.Service](t, w, `
+	service, err := client.Services(p.space).Create(t.Context(), decode[corev1.Service](t, w, `
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 `), metav1.CreateOptions{})
 	require.NoError(t, err)
+	waitSynced(t, w, p.tenant, service) // whose variables the pod is to have
 	createPod(t, w, p.tenant, p.space, `
 metadata: {name: web, labels: {app: web}}
 spec:

@@ -22,8 +22,9 @@ import (
 // pace is the time between two messages: publishing lasts while something else goes on.
 const pace = 100 * time.Millisecond
 
-// patience is how long a command tries: a cluster elects leaders when it starts.
-const patience = time.Minute
+// patience is how long a command tries: a cluster elects leaders when it starts, and again
+// for each member that a rollout replaces.
+const patience = 5 * time.Minute
 
 const usage = `usage: natsbox
   stream NAME SUBJECT REPLICAS   make a stream, or change one
