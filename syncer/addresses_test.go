@@ -156,6 +156,30 @@ func TestAServiceHasOneAddressFromTheFirstAnswerOn(t *testing.T) {
 	}
 }
 
+// What a deleted Service had is free for another at once, as on any cluster.
+func TestANodePortIsFreeWithItsService(t *testing.T) {
+	x := newAddressedTenant(t, "ports")
+	services := x.virtual.CoreV1().Services(x.name)
+	var port int32
+	for round := range 20 {
+		name := fmt.Sprintf("web-%d", round)
+		made, err := services.Create(t.Context(), &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: port}}},
+		}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		port = made.Spec.Ports[0].NodePort
+		x.eventually("the syncer knows which Service it is", func() (string, error) {
+			host, err := x.host.CoreV1().Services(x.name).Get(t.Context(), x.hostName(name), metav1.GetOptions{})
+			if err != nil {
+				return "", err
+			}
+			return cmp.Diff(string(made.UID), host.Annotations[resource.AnnotationUID]), nil
+		})
+		require.NoError(t, services.Delete(t.Context(), name, metav1.DeleteOptions{}))
+	}
+}
+
 // kubectlApply sends what kubectl's apply does: a create with the file in an annotation,
 // or a patch made of that annotation, the file and what there is.
 func (x tenant) kubectlApply(name, kind string, port int) *corev1.Service {

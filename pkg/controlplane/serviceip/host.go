@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"nestling.dev/nestling/pkg/controlplane/hosttext"
@@ -27,6 +31,13 @@ const (
 	// of this very request, or of one with the same name at the same time. The syncer
 	// sweeps such Services when they are 90 s old; the rest is for clocks that differ.
 	reuseWindow = 45 * time.Second
+)
+
+const (
+	// leaveTimeout is how long a create waits for a Service of this cluster to leave what is
+	// asked for, and leaveInterval how often it looks.
+	leaveTimeout  = 2 * time.Second
+	leaveInterval = 50 * time.Millisecond
 )
 
 // maxTries is how often an update of a host Service is tried that others write, too.
@@ -139,7 +150,7 @@ func (a *allocation) create(ctx context.Context) (*corev1.Service, error) {
 	}
 	live, err := a.services.Get(ctx, a.desired.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return a.post(ctx) // it has gone in between
+		return a.postOnceFree(ctx) // it has gone in between, or never was
 	}
 	if err != nil {
 		return nil, err
@@ -148,6 +159,50 @@ func (a *allocation) create(ctx context.Context) (*corev1.Service, error) {
 		return a.update(ctx, live)
 	}
 	return a.replace(ctx, live)
+}
+
+// postOnceFree waits a little for what is asked for, if another host Service of this cluster has
+// it: that one's virtual Service may be gone already, and the syncer about to delete it. One
+// that has just gone may have it still: upstream's API server frees it after the deletion.
+func (a *allocation) postOnceFree(ctx context.Context) (host *corev1.Service, err error) {
+	waiting, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	free := false // at the last look
+	_ = wait.PollUntilContextCancel(waiting, leaveInterval, true, func(context.Context) (bool, error) {
+		last := free
+		host, err = a.post(ctx)
+		if last || !apierrors.IsInvalid(err) {
+			return true, nil
+		}
+		held, listErr := a.heldByOurs(ctx)
+		free = !held
+		return listErr != nil, nil
+	})
+	return host, err
+}
+
+// heldByOurs reports whether a host Service of this cluster has an address or a node port that
+// is asked for.
+func (a *allocation) heldByOurs(ctx context.Context) (bool, error) {
+	selector := labels.SelectorFromSet(labels.Set{resource.LabelTenant: a.desired.Labels[resource.LabelTenant]})
+	ours, err := a.services.List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return false, err
+	}
+	asked := given(a.desired)
+	return slices.ContainsFunc(ours.Items, func(live corev1.Service) bool {
+		return live.Annotations[resource.AnnotationIdentity] == a.desired.Annotations[resource.AnnotationIdentity] && given(&live).HasAny(asked.UnsortedList()...)
+	}), nil
+}
+
+// given are the addresses and node ports in a Service.
+func given(service *corev1.Service) sets.Set[string] {
+	out := sets.New(service.Spec.ClusterIPs...)
+	out.Insert(service.Spec.ClusterIP, fmt.Sprint(service.Spec.HealthCheckNodePort))
+	for _, port := range service.Spec.Ports {
+		out.Insert(fmt.Sprint(port.NodePort))
+	}
+	return out.Delete("", corev1.ClusterIPNone, "0")
 }
 
 // inAdmission tells a host Service that this request made before (admission may run

@@ -108,6 +108,55 @@ func TestWhatCannotBeTranslated(t *testing.T) {
 	require.True(t, apierrors.IsInternalError(err))
 }
 
+// The host Service of one that is gone may be there for a moment; what another tenant has is
+// not waited for.
+func TestWhatIsAskedForIsAboutToBeFree(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		nodePort    int32 // that ours has
+		posts, code int
+	}{
+		"ours is about to go": {nodePort: 30080, posts: 4, code: 0},
+		"it is another's":     {nodePort: 30081, posts: 3, code: http.StatusUnprocessableEntity},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			posts, lists := 0, 0
+			host := hostBehind(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				answer := func(code int, object any) {
+					w.WriteHeader(code)
+					_ = json.NewEncoder(w).Encode(object)
+				}
+				switch {
+				case r.Method == http.MethodPost:
+					if posts++; lists < 2 {
+						refused := apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Service").GroupKind(), "t-web-abc", nil).ErrStatus
+						answer(int(refused.Code), refused)
+						return
+					}
+					answer(http.StatusCreated, &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}})
+				case r.URL.Path == "/api/v1/namespaces/hosts/services":
+					lists++
+					answer(http.StatusOK, &corev1.ServiceList{
+						TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceList"},
+						Items:    []corev1.Service{{Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, NodePort: test.nodePort}}}}},
+					})
+				default:
+					missing := apierrors.NewNotFound(corev1.Resource("services"), "t-web-abc").ErrStatus
+					answer(int(missing.Code), missing)
+				}
+			})
+			virtual := web()
+			virtual.Spec.Ports = []corev1.ServicePort{{Port: 80, NodePort: 30080}}
+			_, err := host.Allocate(t.Context(), virtual, false)
+			require.Equal(t, test.code == 0, err == nil, "%v", err)
+			require.Equal(t, test.code != 0, apierrors.IsInvalid(err), "%v", err)
+			require.Equal(t, test.posts, posts)
+		})
+	}
+}
+
 func TestSpecPatch(t *testing.T) {
 	t.Parallel()
 	live := &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: "uid-1", ResourceVersion: "7", Labels: map[string]string{"of": "the host"}}, Spec: corev1.ServiceSpec{
