@@ -47,8 +47,27 @@ func (e *Engine) lateFor(ctx context.Context, kind *syncedKind, virtual resource
 	if action.Side != plan.Host || virtual == nil {
 		return false, nil
 	}
+	if kind.hasSeen(virtual.GetUID()) {
+		if late, err := e.outOfDate(ctx, kind, virtual); late || err != nil {
+			return late, err
+		}
+	}
 	late, err := e.behind(ctx, kind, virtual)
 	return len(late) > 0, err
+}
+
+// outOfDate reports whether a virtual object is not what the cache has. It is asked where a host
+// object is made anew, which has to be what the last one was: a claim that lost its host claim
+// must not get an empty volume because the syncer's own note of the volume is on its way.
+func (e *Engine) outOfDate(ctx context.Context, kind *syncedKind, virtual resource.Object) (bool, error) {
+	live, err := kind.virtual.get(ctx, resource.KeyOf(virtual))
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read virtual %s %s/%s: %w", kind.Name, virtual.GetNamespace(), virtual.GetName(), err)
+	}
+	return live.GetUID() != virtual.GetUID() || live.GetResourceVersion() != virtual.GetResourceVersion(), nil
 }
 
 // knows reports whether a cache has what is named, or has no business with it.

@@ -131,9 +131,6 @@ func (k *syncedKind) mirrorKey(host resource.Object) resource.Key {
 }
 
 func (k *syncedKind) sawHost(host resource.Object) {
-	if !k.Mortal {
-		return
-	}
 	if uid := host.GetAnnotations()[resource.AnnotationUID]; uid != "" {
 		k.mu.Lock()
 		defer k.mu.Unlock()
