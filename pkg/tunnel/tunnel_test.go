@@ -395,7 +395,7 @@ func TestPatienceEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			host := startHost(t, true, echo)
 			tunnel, said := openTunnel(t, host, func(o *Options) {
-				o.Patience = 300 * time.Millisecond
+				o.Patience = 3 * time.Second // a handshake and a list of pods are part of it
 				host.change(func() { test.spoil(host, o) })
 			})
 			conn := connect(t, tunnel)
