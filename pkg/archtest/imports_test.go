@@ -85,7 +85,7 @@ func rules() map[string]rule {
 		},
 		"test libraries stay in tests": {
 			of:     []string{"pkg/...", "syncer/...", "embedded-etcd/...", "cmd/..."},
-			except: []string{"pkg/controlplane/controlplanetest/...", "syncer/resources/golden/..."}, // helpers of tests
+			except: []string{"pkg/controlplane/controlplanetest/...", "pkg/leaktest", "syncer/resources/golden/..."}, // helpers of tests
 			forbid: testOnly,
 			why:    "they would end up in the image",
 		},

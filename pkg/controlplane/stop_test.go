@@ -39,6 +39,7 @@ func TestStopWhileStarting(t *testing.T) {
 		Dir:              filepath.Join(p.dir, "apiserver"),
 		Listener:         &notifyingListener{Listener: listener, first: cancel},
 		AdvertiseAddress: net.ParseIP("192.0.2.1"),
+		SettleTimeout:    patience, // a busy machine's hooks need more than the default
 	})
 	require.NoError(t, err)
 	require.NoError(t, lifecycle.Run(ctx, []lifecycle.Component{etcd, server}, lifecycle.Options{StopTimeout: patience}))

@@ -223,6 +223,10 @@ func again(t *testing.T, s *simulated) {
 
 func taken(t *testing.T, s *simulated) {
 	ctx := t.Context()
+	require.Eventually(t, func() bool { // a controller makes it some time after the namespace
+		_, err := s.host.CoreV1().ConfigMaps("taken").Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		return err == nil
+	}, patience, 20*time.Millisecond)
 	theirs, err := s.host.CoreV1().Services("taken").Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}, metav1.CreateOptions{})

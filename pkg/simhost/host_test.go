@@ -21,6 +21,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+
+	"nestling.dev/nestling/pkg/leaktest"
 )
 
 // The stories of one host, since a process can have only one. They run one
@@ -40,7 +42,7 @@ func TestHost(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, host.Stop())
-		goleak.VerifyNone(t, leftByUpstream()...)
+		leaktest.VerifyNone(t, leftByUpstream()...)
 	})
 	t.Logf("ready after %s", time.Since(since).Round(time.Millisecond))
 	hostClient, err := kubernetes.NewForConfig(host.Config())

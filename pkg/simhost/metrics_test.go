@@ -1,7 +1,9 @@
 package simhost
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -24,21 +26,37 @@ func (s story) usage(t *testing.T) {
 		require.NoError(t, err)
 		s.podRuns(t, "usage", name)
 	}
-	used := func(name string) string {
-		pod, err := client.MetricsV1beta1().PodMetricses("usage").Get(t.Context(), name, metav1.GetOptions{})
-		require.NoError(t, err)
-		require.Len(t, pod.Containers, 2)
-		return pod.Containers[1].Usage.Cpu().String() + " " + pod.Containers[1].Usage.Memory().String()
+	// Usage is read from the API server's cache, which may be a moment behind a pod that runs.
+	uses := func(name, want string) {
+		t.Helper()
+		eventually(t, 20*time.Second, func(ctx context.Context) string {
+			pod, err := client.MetricsV1beta1().PodMetricses("usage").Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			require.Len(t, pod.Containers, 2)
+			if got := pod.Containers[1].Usage.Cpu().String() + " " + pod.Containers[1].Usage.Memory().String(); got != want {
+				return name + " uses " + got
+			}
+			return ""
+		})
 	}
-	require.Equal(t, "1500m 2Gi", used("busy"))
-	require.Equal(t, "1m 1Mi", used("idle"))
-	require.Equal(t, "1m 1Mi", used("wrong"))
+	uses("busy", "1500m 2Gi")
+	uses("idle", "1m 1Mi")
+	uses("wrong", "1m 1Mi")
 
 	pod, err := s.client.CoreV1().Pods("usage").Get(t.Context(), "busy", metav1.GetOptions{})
 	require.NoError(t, err)
-	node, err := client.MetricsV1beta1().NodeMetricses().Get(t.Context(), pod.Spec.NodeName, metav1.GetOptions{})
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, node.Usage.Cpu().MilliValue(), int64(3000))
+	eventually(t, 20*time.Second, func(ctx context.Context) string {
+		node, err := client.MetricsV1beta1().NodeMetricses().Get(ctx, pod.Spec.NodeName, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if node.Usage.Cpu().MilliValue() < 3000 {
+			return node.Name + " uses " + node.Usage.Cpu().String()
+		}
+		return ""
+	})
 	nodes, err := client.MetricsV1beta1().NodeMetricses().List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	require.Len(t, nodes.Items, 3)

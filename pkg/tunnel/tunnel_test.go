@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/proxy"
@@ -30,9 +29,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
+
+	"nestling.dev/nestling/pkg/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const patience = 10 * time.Second
 
@@ -394,7 +395,7 @@ func TestPatienceEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			host := startHost(t, true, echo)
 			tunnel, said := openTunnel(t, host, func(o *Options) {
-				o.Patience = 300 * time.Millisecond
+				o.Patience = 3 * time.Second // a handshake and a list of pods are part of it
 				host.change(func() { test.spoil(host, o) })
 			})
 			conn := connect(t, tunnel)

@@ -14,11 +14,12 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 
+	"nestling.dev/nestling/pkg/leaktest"
 	"nestling.dev/nestling/pkg/pki"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	leaktest.Main(m,
 		// Of the user's and the host's side of the tests: they end at their next tick.
 		goleak.IgnoreAnyFunction("k8s.io/client-go/tools/remotecommand.(*heartbeat).start"),
 		goleak.IgnoreAnyFunction("github.com/moby/spdystream.(*Connection).shutdown"),

@@ -246,14 +246,19 @@ func TestHostThatDoesNotAnswer(t *testing.T) {
 func TestAStreamOutlivesTheTimeoutOfItsUpgrade(t *testing.T) {
 	t.Parallel()
 	server := start(t, newFakeHost(t, nil).config(), func(*Options) {})
-	server.handler.upgradeTimeout = time.Second
+	server.handler.upgradeTimeout = 3 * time.Second // which the handshakes of a busy machine do not take
 	tenant := server.tenant(t)
 	location := podURL(t, tenant, "web-0", "exec", &corev1.PodExecOptions{Container: "app", Command: []string{"cat"}, Stdin: true, Stdout: true})
 	input, in := io.Pipe()
 	out, output := io.Pipe()
 	ended := make(chan error, 1)
+	stream := executor(t, tenant, false, location)
 	go func() {
-		ended <- executor(t, tenant, false, location).StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: input, Stdout: output})
+		err := stream.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: input, Stdout: output})
+		ended <- err
+		// Who says something when it has ended learns why, and does not wait for ever.
+		input.CloseWithError(err)
+		output.CloseWithError(err)
 	}()
 	say := func(text string) {
 		_, err := io.WriteString(in, text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestANewNameResolvesAtOnce(t *testing.T) {
 	t.Parallel()
 	w := join(t, nil)
 	const rounds = 20
-	var slowest time.Duration
+	var took []time.Duration
 	for i := range rounds {
 		name := "new-" + strconv.Itoa(i)
 		question := "A web-0." + name + ".default.svc.cluster.local"
@@ -47,13 +48,16 @@ endpoints: [{addresses: [10.244.0.9], hostname: web-0}]
 		_, err = w.virtual.DiscoveryV1().EndpointSlices("default").Create(t.Context(), &slice, metav1.CreateOptions{})
 		require.NoError(t, err)
 		begin := time.Now()
-		for says(w.ask(t, question)) != "A 10.244.0.9" {
-			require.Less(t, time.Since(begin), patience)
-		}
-		slowest = max(slowest, time.Since(begin))
+		// With pauses: who asks all the time takes a core from who answers.
+		require.Eventually(t, func() bool { return says(w.ask(t, question)) == "A 10.244.0.9" }, patience, 2*time.Millisecond)
+		took = append(took, time.Since(begin))
 	}
-	t.Logf("the slowest of %d resolved %s after its endpoints were written", rounds, slowest)
-	require.Less(t, slowest, time.Second)
+	slices.Sort(took)
+	median, slowest := took[rounds/2], took[rounds-1]
+	t.Logf("half of %d resolved within %s after their endpoints were written, the slowest %s", rounds, median, slowest)
+	// A denial that is kept delays every name; a busy machine delays one. Records live 5 s.
+	require.Less(t, median, time.Second)
+	require.Less(t, slowest, 4*time.Second)
 }
 
 // An answer that does not fit into a packet says so, and TCP has all of it.

@@ -5,11 +5,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+
+	"nestling.dev/nestling/pkg/loopback"
 )
 
 func TestBadInputIsOneLineAndCode2(t *testing.T) {
@@ -50,7 +53,9 @@ func TestBadInputIsOneLineAndCode2(t *testing.T) {
 
 func TestKubeconfigOfARunningSandboxIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	server, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort() // nobody else shall have it when the server has gone
+	require.NoError(t, err)
+	server, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := strings.ReplaceAll(`apiVersion: v1
