@@ -49,7 +49,22 @@ func newAddressedTenant(t *testing.T, name string) tenant {
 			Families: []corev1.IPFamily{corev1.IPv4Protocol},
 		})}}
 	}})
+	// Its node ports are the host's for as long as its host Services are there, and another
+	// virtual server, without the plugin, may draw one of them for itself. They go when the
+	// syncer has stopped, which would make them again: clean-ups run last first.
+	t.Cleanup(func() { deleteHostServices(t, host, name) })
 	return newTenantOf(t, name, server, func(s *syncer.Syncer) { running.Store(s) })
+}
+
+func deleteHostServices(t *testing.T, host kubernetes.Interface, namespace string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	services, err := host.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	require.NoError(t, err)
+	for _, service := range services.Items {
+		err := host.CoreV1().Services(namespace).Delete(ctx, service.Name, metav1.DeleteOptions{})
+		require.NoError(t, err)
+	}
 }
 
 // record is every address and UID that a Service of each name was ever seen with.

@@ -82,10 +82,20 @@ func TestClassesMirrorTheHosts(t *testing.T) {
 	})
 
 	// The default is the host's, and a pod of the tenant's has it on both sides.
-	pod, err := x.virtual.CoreV1().Pods(x.name).Create(ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "plain"},
-		Spec:       corev1.PodSpec{RuntimeClassName: new("sandboxed"), Containers: []corev1.Container{{Name: "app", Image: "example.org/app"}}},
-	}, metav1.CreateOptions{})
+	create := func(dryRun ...string) (*corev1.Pod, error) {
+		return x.virtual.CoreV1().Pods(x.name).Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "plain"},
+			Spec:       corev1.PodSpec{RuntimeClassName: new("sandboxed"), Containers: []corev1.Container{{Name: "app", Image: "example.org/app"}}},
+		}, metav1.CreateOptions{DryRun: dryRun})
+	}
+	x.eventually("the API server's own cache has the default", func() (string, error) {
+		pod, err := create(metav1.DryRunAll)
+		if err != nil {
+			return "", err
+		}
+		return cmp.Diff("paying", pod.Spec.PriorityClassName), nil
+	})
+	pod, err := create()
 	require.NoError(t, err)
 	require.Equal(t, "paying", pod.Spec.PriorityClassName)
 	require.Equal(t, "64Mi", pod.Spec.Overhead.Memory().String())

@@ -11,6 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
+// tries is how often a port that is free for TCP may turn out not to be for UDP.
+const tries = 20
+
 // Server answers by UDP and TCP what its zone says, and that there is no such name otherwise.
 type Server struct {
 	// Address is IP:PORT.
@@ -35,15 +38,11 @@ func Start(ip, zone string) (*Server, error) {
 		key := keyOf(record.Header().Name, record.Header().Rrtype)
 		s.records[key] = append(s.records[key], record)
 	}
-	packets, err := net.ListenPacket("udp", net.JoinHostPort(ip, "0"))
+	stream, packets, err := listen(ip)
 	if err != nil {
 		return nil, err
 	}
-	s.Address = packets.LocalAddr().String()
-	stream, err := net.Listen("tcp", s.Address)
-	if err != nil {
-		return nil, errors.Join(err, packets.Close())
-	}
+	s.Address = stream.Addr().String()
 	s.servers = []*dns.Server{{PacketConn: packets, Handler: s}, {Listener: stream, Handler: s}}
 	s.ended = make(chan error, len(s.servers))
 	for _, server := range s.servers {
@@ -53,6 +52,21 @@ func Start(ip, zone string) (*Server, error) {
 		<-started
 	}
 	return s, nil
+}
+
+// listen opens a port of ip that is free for TCP and for UDP. The kernel finds one for TCP;
+// for UDP a client on this machine may have it, so that another one is tried.
+func listen(ip string) (stream net.Listener, packets net.PacketConn, err error) {
+	for range tries {
+		if stream, err = net.Listen("tcp", net.JoinHostPort(ip, "0")); err != nil {
+			return nil, nil, err
+		}
+		if packets, err = net.ListenPacket("udp", stream.Addr().String()); err == nil {
+			return stream, packets, nil
+		}
+		err = errors.Join(err, stream.Close())
+	}
+	return nil, nil, err
 }
 
 // Stop waits for its end.

@@ -4,6 +4,7 @@ package controlplanetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	embeddedetcd "nestling.dev/nestling/embedded-etcd"
@@ -161,5 +165,42 @@ func Run(opts Options) (server *Server, stop func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := awaitUsable(config, len(apiOptions.MutatingLast) == 0); err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
 	return &Server{Config: config, PKI: bundle, API: api, etcd: etcd.Endpoint()}, stop, nil
+}
+
+// awaitUsable waits for what a test takes for granted and /readyz does not wait for: the
+// namespace default, and addresses for Services. For these it asks by a dry run, unless
+// admission plugins of the test's are in the way, which may ask a host that is not there yet.
+func awaitUsable(config *rest.Config, services bool) error {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	try := func(ctx context.Context) error {
+		_, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceDefault, metav1.GetOptions{})
+		if err != nil || !services {
+			return err
+		}
+		_, err = client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: "trial"},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the API server is ready, but cannot be used: %w", err)
+		case <-time.After(look):
+		}
+	}
 }

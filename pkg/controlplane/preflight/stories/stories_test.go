@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,11 +30,12 @@ func quantities(pairs ...string) corev1.ResourceList {
 	return out
 }
 
-// quota of the host, whose status the test sets, since no controller does.
+// quota of the host, whose status the test sets, since no controller does. It returns when
+// the host counts by it and the plugin knows it: what is let pass before is counted nowhere.
 func (w *world) quota(t *testing.T, hard corev1.ResourceList) {
 	t.Helper()
 	quotas := w.host.CoreV1().ResourceQuotas(hostNamespace)
-	made, err := quotas.Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "limits"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
+	_, err := quotas.Create(t.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "limits"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, quotas.Delete(context.Background(), "limits", metav1.DeleteOptions{}))
@@ -46,17 +48,67 @@ func (w *world) quota(t *testing.T, hard corev1.ResourceList) {
 			return "", nil
 		})
 	})
+	// Of a quota that nothing is used of, a dry run cannot tell whether the host has it.
+	w.setUsed(t, hard, hard)
+	controlplanetest.Eventually(t, "the host has the quota", func(ctx context.Context) (string, error) {
+		err := w.tryOnHost(ctx)
+		if err == nil || !strings.Contains(err.Error(), "exceeded quota: limits") {
+			return fmt.Sprintf("it answers %v", err), nil
+		}
+		return "", nil
+	})
+	unused := corev1.ResourceList{}
+	for name := range hard {
+		unused[name] = apiresource.MustParse("0")
+	}
+	version := w.setUsed(t, hard, unused)
+	controlplanetest.Eventually(t, "the host knows that nothing is used", func(ctx context.Context) (string, error) {
+		return "", w.tryOnHost(ctx)
+	})
+	controlplanetest.Eventually(t, "the plugin has the quota", func(context.Context) (string, error) {
+		known, exists, err := w.quotas.GetStore().GetByKey(hostNamespace + "/limits")
+		if err != nil || !exists {
+			return "it has not", err
+		}
+		return cmp.Diff(version, known.(*corev1.ResourceQuota).ResourceVersion), nil
+	})
+}
+
+// setUsed writes the status of the quota, and returns the version that it has then.
+func (w *world) setUsed(t *testing.T, hard, used corev1.ResourceList) (version string) {
+	t.Helper()
+	quotas := w.host.CoreV1().ResourceQuotas(hostNamespace)
 	require.NoError(t, retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if made, err = quotas.Get(t.Context(), "limits", metav1.GetOptions{}); err != nil {
+		quota, err := quotas.Get(t.Context(), "limits", metav1.GetOptions{})
+		if err != nil {
 			return err
 		}
-		made.Status.Hard, made.Status.Used = hard, corev1.ResourceList{}
-		for name := range hard {
-			made.Status.Used[name] = apiresource.MustParse("0")
+		quota.Status.Hard, quota.Status.Used = hard, used
+		if quota, err = quotas.UpdateStatus(t.Context(), quota, metav1.UpdateOptions{}); err == nil {
+			version = quota.ResourceVersion
 		}
-		_, err = quotas.UpdateStatus(t.Context(), made, metav1.UpdateOptions{})
 		return err
 	}))
+	return version
+}
+
+// tryOnHost asks the host itself, by a dry run, whether it would take a pod.
+func (w *world) tryOnHost(ctx context.Context) error {
+	wanted := pod("any", func(pod *corev1.Pod) { pod.Spec.ServiceAccountName = workloadAccount })
+	_, err := w.host.CoreV1().Pods(hostNamespace).Create(ctx, wanted, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// awaitArrival of a pod's host pod in the syncer's cache, out of which it answers about a
+// change: the API has it before.
+func (w *world) awaitArrival(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	controlplanetest.Eventually(t, pod.Name+" is on the host", func(context.Context) (string, error) {
+		if !w.syncer.Arrived(corev1.Resource("pods"), pod) {
+			return "it is not", nil
+		}
+		return "", nil
+	})
 }
 
 func TestQuota(t *testing.T) {
@@ -113,10 +165,7 @@ func TestPodSecurity(t *testing.T) {
 	}
 	running, err := w.create(t, pod("debugged", nil))
 	require.NoError(t, err)
-	controlplanetest.Eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
-		_, err := w.host.CoreV1().Pods(hostNamespace).Get(ctx, hostName("debugged"), metav1.GetOptions{})
-		return "", err
-	})
+	w.awaitArrival(t, running)
 
 	label(`{"pod-security.kubernetes.io/enforce":"baseline","pod-security.kubernetes.io/warn":"restricted"}`)
 	t.Cleanup(func() {
@@ -188,12 +237,9 @@ func TestLimitRange(t *testing.T) {
 	require.Empty(t, modest.Spec.Containers[0].Resources, "the host's defaults are the host's")
 	require.Equal(t, corev1.PodQOSBestEffort, modest.Status.QOSClass)
 
-	_, err = w.create(t, pod("growing", needy("500m")))
+	growing, err := w.create(t, pod("growing", needy("500m")))
 	require.NoError(t, err)
-	controlplanetest.Eventually(t, "it is on the host", func(ctx context.Context) (string, error) {
-		_, err := w.host.CoreV1().Pods(hostNamespace).Get(ctx, hostName("growing"), metav1.GetOptions{})
-		return "", err
-	})
+	w.awaitArrival(t, growing)
 	_, err = w.virtual.CoreV1().Pods(namespace).Patch(t.Context(), "growing", types.StrategicMergePatchType,
 		[]byte(`{"spec":{"containers":[{"name":"main","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"2"}}}]}}`), metav1.PatchOptions{}, "resize")
 	requireWords(t, err, 403, `maximum cpu usage per Container is 1, but limit is 2`)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 
+	"nestling.dev/nestling/pkg/controlplane/controlplanetest"
 	"nestling.dev/nestling/syncer/naming"
 	"nestling.dev/nestling/syncer/resource"
 )
@@ -29,8 +30,9 @@ func TestEveryTypeGetsTheHostsAddresses(t *testing.T) {
 		"load-balancer": {Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal, Ports: []corev1.ServicePort{port("", 80)}},
 		"no-node-ports": {Type: corev1.ServiceTypeLoadBalancer, AllocateLoadBalancerNodePorts: new(false), Ports: []corev1.ServicePort{port("", 80)}},
 		"my-address":    {ClusterIP: "10.0.77.77", Ports: []corev1.ServicePort{port("", 80)}},
-		"my-node-port":  {Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: 32123}}},
-		"two-stacks":    {IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack), Ports: []corev1.ServicePort{port("", 80)}},
+		// Of those below 30086, none is given to a Service that does not ask for it while there are others.
+		"my-node-port": {Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: 30023}}},
+		"two-stacks":   {IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack), Ports: []corev1.ServicePort{port("", 80)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			made := shared.create(t, namespace, service(name, spec))
@@ -53,9 +55,14 @@ func TestServicesWithoutAnAddressAreNotOnTheHost(t *testing.T) {
 		_, err := shared.host.CoreV1().Services(hostNamespace).Get(t.Context(), naming.Host(tenantName, namespace, name), metav1.GetOptions{})
 		require.True(t, apierrors.IsNotFound(err), "%s: %v", name, err)
 	}
-	kubernetes, err := shared.virtual.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
-	require.NoError(t, err)
-	require.NotEmpty(t, kubernetes.Spec.ClusterIP)
+	// The API server publishes itself when it is ready, and not before.
+	controlplanetest.Eventually(t, "kubernetes has an address", func(ctx context.Context) (string, error) {
+		kubernetes, err := shared.virtual.CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+		if err == nil && kubernetes.Spec.ClusterIP == "" {
+			return "it has none", nil
+		}
+		return "", err
+	})
 }
 
 func TestGenerateName(t *testing.T) {
