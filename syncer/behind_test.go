@@ -116,7 +116,7 @@ func TestAPodWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
 	defer release()
 	_, err := x.virtual.CoreV1().ConfigMaps(x.name).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "late"}, Data: map[string]string{"a": "1"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	_, err = x.virtual.CoreV1().Pods(x.name).Create(t.Context(), parse[corev1.Pod](x, `{metadata: {name: reader}, spec: {automountServiceAccountToken: false, containers: [
+	_, err = x.virtual.CoreV1().Pods(x.name).Create(t.Context(), parse[corev1.Pod](x, `{metadata: {name: reader}, spec: {automountServiceAccountToken: false, imagePullSecrets: [{name: a/b}], containers: [
 		{name: app, image: example.org/app, envFrom: [{configMapRef: {name: late, optional: true}}, {configMapRef: {name: none, optional: true}}]}]}}`), metav1.CreateOptions{})
 	require.NoError(t, err)
 	slow.awaitAsked(x, "late")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"nestling.dev/nestling/syncer/plan"
@@ -73,7 +74,13 @@ func (e *Engine) outOfDate(ctx context.Context, kind *syncedKind, virtual resour
 // knows reports whether a cache has what is named, or has no business with it.
 func (e *Engine) knows(ref resource.Ref) bool {
 	kind := e.kinds[ref.Resource]
-	return ref.Key.Name == "" || kind == nil || kind.virtualInformer == nil || cached(kind.virtualInformer, ref.Key) != nil
+	return kind == nil || kind.virtualInformer == nil || !canExist(ref.Key) || cached(kind.virtualInformer, ref.Key) != nil
+}
+
+// canExist is false of what no object is called: the API does not look at every name that one
+// object gives of another (imagePullSecrets, annotations).
+func canExist(key resource.Key) bool {
+	return key.Name != "" && len(path.IsValidPathSegmentName(key.Name))+len(path.IsValidPathSegmentName(key.Namespace)) == 0
 }
 
 // awaitCaches waits for what a new virtual object names. It is for requests, which do without
