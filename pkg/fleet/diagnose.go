@@ -133,13 +133,37 @@ func containerProblem(v view) (finding, bool) {
 			return finding{state: Failing, text: fmt.Sprintf("image %s: %s: %s", status.Image, waiting.Reason, text), hopeless: true,
 				advice: "give the node the image, or choose another by --image"}, true
 		case "CrashLoopBackOff":
+			if ended := status.LastTerminationState.Terminated; ended != nil && ended.Reason == startError && status.RestartCount < hopelessStarts {
+				return finding{state: Failing, text: "the node did not start the container: " + lastWords(status)}, true
+			}
 			return finding{state: Failing, text: "the control plane ends again and again: " + lastWords(status), hopeless: true,
 				advice: fmt.Sprintf("kubectl -n %s logs %s --previous", v.names.Namespace, v.pod.Name)}, true
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-			return finding{state: Failing, text: waiting.Reason + ": " + waiting.Message, hopeless: true}, true
+			return finding{state: Failing, text: waiting.Reason + ": " + waiting.Message, hopeless: !passes(status)}, true
 		}
 	}
 	return finding{}, false
+}
+
+const (
+	// startError is why a container has ended that the runtime did not start, in containerd's
+	// word (internal/cri/server/container_start.go).
+	startError = "StartError"
+	// hopelessStarts are so many that it is not the node's bad moment.
+	hopelessStarts = 2
+)
+
+// passes reports whether what kept a container from its start may be gone when the kubelet
+// tries it again, as it always does: a sandbox that had ended, a name that is still taken, a
+// Secret that the kubelet has not heard about.
+func passes(status corev1.ContainerStatus) bool {
+	switch status.State.Waiting.Reason {
+	case "CreateContainerConfigError":
+		return strings.HasPrefix(status.State.Waiting.Message, "failed to sync ")
+	case "RunContainerError":
+		return status.RestartCount < hopelessStarts
+	}
+	return true
 }
 
 // lastWords are what the process said at its end.

@@ -82,6 +82,31 @@ func TestDiagnose(t *testing.T) {
 			waiting(v, "CrashLoopBackOff", "back-off 10s").LastTerminationState.Terminated = &corev1.ContainerStateTerminated{
 				ExitCode: 1, Reason: "Error", Message: "I0127 a log\nnestling: host: ServiceAccount \"a\" may not get pods\n"}
 		}, Failing, `the control plane ends again and again: nestling: host: ServiceAccount "a" may not get pods`, "kubectl -n tenants logs a-0 --previous", true},
+		"a container that the node's runtime did not start": {func(v *view) {
+			waiting(v, "RunContainerError", "failed to create shim task")
+		}, Failing, "RunContainerError: failed to create shim task", "", false},
+		"one that waits for its next start after that": {func(v *view) {
+			status := waiting(v, "CrashLoopBackOff", "back-off 10s")
+			status.RestartCount = 1
+			status.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: "failed to create shim task"}
+		}, Failing, "the node did not start the container: failed to create shim task", "", false},
+		"one that it does not start again and again": {func(v *view) {
+			waiting(v, "RunContainerError", "exec: no such file").RestartCount = 2
+		}, Failing, "RunContainerError: exec: no such file", "", true},
+		"and waits for the next time": {func(v *view) {
+			status := waiting(v, "CrashLoopBackOff", "back-off 20s")
+			status.RestartCount = 2
+			status.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: "exec: no such file"}
+		}, Failing, "the control plane ends again and again: exec: no such file", "kubectl -n tenants logs a-0 --previous", true},
+		"a container that could not be made": {func(v *view) {
+			waiting(v, "CreateContainerError", "name is reserved")
+		}, Failing, "CreateContainerError: name is reserved", "", false},
+		"a Secret that is not there": {func(v *view) {
+			waiting(v, "CreateContainerConfigError", `secret "x" not found`)
+		}, Failing, `CreateContainerConfigError: secret "x" not found`, "", true},
+		"a Secret that the kubelet has yet to hear about": {func(v *view) {
+			waiting(v, "CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition")
+		}, Failing, "CreateContainerConfigError: failed to sync secret cache: timed out waiting for the condition", "", false},
 		"a process that has ended once": {func(v *view) {
 			v.pod.Status.Conditions = nil
 			status := &v.pod.Status.ContainerStatuses[0]
