@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,18 +25,17 @@ import (
 
 // slowWatch is a way to an API server on which what one kind's watches say can be kept back.
 type slowWatch struct {
-	resource string
-	mu       sync.Mutex
-	held     chan struct{}            // open while nothing gets through; nil before
-	asked    map[string]chan struct{} // by name: closed once that object was asked for
+	resource, name string
+	asked          atomic.Bool // for the object of that name
+
+	mu   sync.Mutex
+	held chan struct{} // open while nothing gets through; nil before
 }
 
-func newSlowWatch(resource string, names ...string) *slowWatch {
-	out := &slowWatch{resource: resource, asked: map[string]chan struct{}{}}
-	for _, name := range names {
-		out.asked[name] = make(chan struct{})
-	}
-	return out
+// use makes it the syncer's way to its virtual cluster.
+func (s *slowWatch) use(options *syncer.Options) {
+	options.Virtual = rest.CopyConfig(options.Virtual)
+	options.Virtual.Wrap(s.wrap)
 }
 
 func (s *slowWatch) hold() (release func()) {
@@ -55,14 +55,8 @@ func (s *slowWatch) wrap(next http.RoundTripper) http.RoundTripper {
 		}
 		if request.URL.Query().Get("watch") != "" {
 			response.Body = slowBody{response.Body, s}
-		} else if asked := s.asked[strings.TrimPrefix(name, "/")]; asked != nil && request.Method == http.MethodGet {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			select {
-			case <-asked:
-			default:
-				close(asked)
-			}
+		} else if name == "/"+s.name && request.Method == http.MethodGet {
+			s.asked.Store(true)
 		}
 		return response, nil
 	})
@@ -87,30 +81,25 @@ func (b slowBody) Read(into []byte) (int, error) {
 // newSlowTenant hears late of one kind of its virtual cluster.
 func newSlowTenant(t *testing.T, name string, slow *slowWatch) (x tenant, s *syncer.Syncer) {
 	t.Helper()
-	x = newTenantWith(t, name, virtualServer, func(made *syncer.Syncer) { s = made }, func(options *syncer.Options) {
-		options.Virtual = rest.CopyConfig(options.Virtual)
-		options.Virtual.Wrap(slow.wrap)
-	})
+	x = newTenantWith(t, name, virtualServer, func(made *syncer.Syncer) { s = made }, slow.use)
 	return x, s
 }
 
 // awaitAsked waits until the syncer has looked for what its cache does not have.
-func (s *slowWatch) awaitAsked(x tenant, name string) {
+func (s *slowWatch) awaitAsked(x tenant) {
 	x.Helper()
-	x.eventually(s.resource+" "+name+" is looked for", func() (string, error) {
-		select {
-		case <-s.asked[name]:
-			return "", nil
-		default:
+	x.eventually(s.resource+" "+s.name+" is looked for", func() (string, error) {
+		if !s.asked.Load() {
 			return "it is not", nil
 		}
+		return "", nil
 	})
 }
 
 // Each kind comes through its own watch. A variable that a pod did not get when it was made,
 // it never gets.
 func TestAPodWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
-	slow := newSlowWatch("configmaps", "late")
+	slow := &slowWatch{resource: "configmaps", name: "late"}
 	x, _ := newSlowTenant(t, "behindpods", slow)
 	release := slow.hold()
 	defer release()
@@ -119,7 +108,7 @@ func TestAPodWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
 	_, err = x.virtual.CoreV1().Pods(x.name).Create(t.Context(), parse[corev1.Pod](x, `{metadata: {name: reader}, spec: {automountServiceAccountToken: false, imagePullSecrets: [{name: a/b}], containers: [
 		{name: app, image: example.org/app, envFrom: [{configMapRef: {name: late, optional: true}}, {configMapRef: {name: none, optional: true}}]}]}}`), metav1.CreateOptions{})
 	require.NoError(t, err)
-	slow.awaitAsked(x, "late")
+	slow.awaitAsked(x)
 	hostPod := func() error {
 		_, err := x.host.CoreV1().Pods(x.name).Get(t.Context(), x.hostName("reader"), metav1.GetOptions{})
 		return err
@@ -135,7 +124,7 @@ func TestAPodWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
 // While a pod is admitted, the same is waited for: a class of the tenant's own is nothing that
 // the host would know by its name.
 func TestATrialWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
-	slow := newSlowWatch("runtimeclasses", "behind-own")
+	slow := &slowWatch{resource: "runtimeclasses", name: "behind-own"}
 	x, s := newSlowTenant(t, "behindtrials", slow)
 	release := slow.hold()
 	defer release()
@@ -150,7 +139,7 @@ func TestATrialWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
 		_, err := s.Trials(t.Context(), schema.GroupResource{Resource: "pods"}, pod, nil)
 		tried <- err
 	}()
-	slow.awaitAsked(x, "behind-own")
+	slow.awaitAsked(x)
 	release()
 	var rejection *resource.Rejection
 	err = <-tried
@@ -161,7 +150,7 @@ func TestATrialWaitsForWhatTheSyncerHasNotHeardOf(t *testing.T) {
 // An Ingress of the tenant's own class is for the tenant's own controllers, from its first
 // moment on.
 func TestAnIngressOfAClassThatTheSyncerHasNotHeardOfIsNotServed(t *testing.T) {
-	slow := newSlowWatch("ingressclasses", "behind-mine")
+	slow := &slowWatch{resource: "ingressclasses", name: "behind-mine"}
 	x, _ := newSlowTenant(t, "behindclasses", slow)
 	release := slow.hold()
 	defer release()
@@ -184,7 +173,7 @@ func TestAnIngressOfAClassThatTheSyncerHasNotHeardOfIsNotServed(t *testing.T) {
 		_, err := x.host.NetworkingV1().Ingresses(x.name).Get(t.Context(), x.hostName(name), metav1.GetOptions{})
 		return err
 	}
-	slow.awaitAsked(x, "behind-mine")
+	slow.awaitAsked(x)
 	x.eventually("that of another class is on the host", func() (string, error) { return "", onHost("other") })
 	require.True(t, apierrors.IsNotFound(onHost("mine")))
 }

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 
 	"nestling.dev/nestling/syncer"
 	syncresource "nestling.dev/nestling/syncer/resource"
@@ -282,11 +281,8 @@ func TestALostHostClaimWaitsForItsVolume(t *testing.T) {
 // The syncer writes down here which volume the host has bound, and the host claim is lost
 // before that comes back to it.
 func TestAHostClaimThatIsLostAtOnceWaitsForItsVolume(t *testing.T) {
-	slow := newSlowWatch("persistentvolumeclaims", "data")
-	x := newStorage(t, "lostatonce", func(options *syncer.Options) {
-		options.Virtual = rest.CopyConfig(options.Virtual)
-		options.Virtual.Wrap(slow.wrap)
-	})
+	slow := &slowWatch{resource: "persistentvolumeclaims", name: "data"}
+	x := newStorage(t, "lostatonce", slow.use)
 	x.waitClass()
 	_, err := x.virtual.CoreV1().PersistentVolumeClaims(x.name).Create(t.Context(), claimOf("data", x.class, "1Gi"), metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -297,7 +293,7 @@ func TestAHostClaimThatIsLostAtOnceWaitsForItsVolume(t *testing.T) {
 	x.virtualClaim("data", phase(corev1.ClaimBound))
 	x.patchClaim(host.Name, "", map[string]any{"metadata": map[string]any{"finalizers": nil}})
 	require.NoError(t, x.host.CoreV1().PersistentVolumeClaims(x.name).Delete(t.Context(), host.Name, metav1.DeleteOptions{}))
-	slow.awaitAsked(x.tenant, "data")
+	slow.awaitAsked(x.tenant)
 	release()
 	again := x.hostClaim("data", func(claim *corev1.PersistentVolumeClaim) string {
 		if claim.UID == host.UID {

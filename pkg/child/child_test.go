@@ -15,8 +15,9 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"nestling.dev/nestling/pkg/leaktest"
 )
 
 // patience is for a busy machine.
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(result.Code)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 func run(t *testing.T, signals chan os.Signal, grace time.Duration, script string) (Result, string) {

@@ -210,7 +210,7 @@ func (s *APIServer) adjust(config *app.Config) error {
 	upstream := config.KubeAPIs.ControlPlane.Generic
 	upstream.RESTOptionsGetter = turns.For(corev1.Resource("services"), upstream.RESTOptionsGetter)
 	for _, group := range s.opts.Groups {
-		group.Describe(config.KubeAPIs.ControlPlane.Generic)
+		group.Describe(upstream)
 	}
 	chain := config.Aggregator.GenericConfig.BuildHandlerChainFunc
 	config.Aggregator.GenericConfig.BuildHandlerChainFunc = func(handler http.Handler, c *genericapiserver.Config) http.Handler {

@@ -133,7 +133,7 @@ func containerProblem(v view) (finding, bool) {
 			return finding{state: Failing, text: fmt.Sprintf("image %s: %s: %s", status.Image, waiting.Reason, text), hopeless: true,
 				advice: "give the node the image, or choose another by --image"}, true
 		case "CrashLoopBackOff":
-			if ended := status.LastTerminationState.Terminated; ended != nil && ended.Reason == startError && status.RestartCount < hopelessStarts {
+			if passes(status) {
 				return finding{state: Failing, text: "the node did not start the container: " + lastWords(status)}, true
 			}
 			return finding{state: Failing, text: "the control plane ends again and again: " + lastWords(status), hopeless: true,
@@ -162,6 +162,9 @@ func passes(status corev1.ContainerStatus) bool {
 		return strings.HasPrefix(status.State.Waiting.Message, "failed to sync ")
 	case "RunContainerError":
 		return status.RestartCount < hopelessStarts
+	case "CrashLoopBackOff":
+		ended := status.LastTerminationState.Terminated
+		return ended != nil && ended.Reason == startError && status.RestartCount < hopelessStarts
 	}
 	return true
 }

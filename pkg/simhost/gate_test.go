@@ -7,10 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"nestling.dev/nestling/pkg/leaktest"
 )
 
 func TestGate(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.VerifyNone(t, goleak.IgnoreCurrent())
 	g, err := newGate(0)
 	require.NoError(t, err)
 

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -190,17 +191,12 @@ func awaitUsable(config *rest.Config, services bool) error {
 		}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the API server is ready, but cannot be used: %w", err)
-		case <-time.After(look):
-		}
+	var unusable error
+	if err := wait.PollUntilContextTimeout(context.Background(), look, startTimeout, true, func(ctx context.Context) (bool, error) {
+		unusable = try(ctx)
+		return unusable == nil, nil
+	}); err != nil {
+		return fmt.Errorf("the API server is ready, but cannot be used: %w", unusable)
 	}
+	return nil
 }

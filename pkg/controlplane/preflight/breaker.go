@@ -6,9 +6,9 @@ import (
 )
 
 // breaker spares requests the wait for a host that does not answer: after some failures
-// in a row it is open for a while, and then lets one request find out. One failure alone may be of
-// the object that was asked about (a policy of the host's that takes its time), and must not
-// let all others pass unasked.
+// in a row it is open for a while, and then lets one request find out. One failure alone may
+// be of the object that was asked about (a policy of the host's that takes its time), and must
+// not let all others pass unasked.
 type breaker struct {
 	failures int // in a row, that open it
 	pause    time.Duration

@@ -8,6 +8,6 @@
 // the port is lost until the repair minutes later. In a tenant every port is given, since the
 // host chooses them, and the syncer writes each Service's status: so this happens.
 //
-// A tenant has one API server, so that turns within the process are enough. An update takes the turn of its key,
-// and computes only from what etcd has, not from a cache that may be late.
+// A tenant has one API server, so that turns within the process are enough. An update takes
+// the turn of its key, and computes only from what etcd has, not from a cache that may be late.
 package turns
